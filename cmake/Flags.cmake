@@ -1,0 +1,53 @@
+# Compiler and linker flags of every target, as one interface library: targets carry their flags, directories do not.
+include(CheckCCompilerFlag)
+include(CheckIPOSupported)
+
+add_library(fzgw_flags INTERFACE)
+target_compile_definitions(fzgw_flags INTERFACE _GNU_SOURCE)
+
+function(fzgw_flag flag)
+	string(MAKE_C_IDENTIFIER "HAVE_FLAG${flag}" var)
+	check_c_compiler_flag("-Werror ${flag}" ${var})
+	if(${var})
+		target_compile_options(fzgw_flags INTERFACE ${flag})
+	endif()
+endfunction()
+
+foreach(flag
+	-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wstrict-prototypes
+	-Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wcast-align=strict -Wformat=2 -Wvla -Walloca
+	-Wswitch-enum -Wnull-dereference -Wduplicated-cond -Wlogical-op -Wwrite-strings -Wimplicit-fallthrough
+	-fstack-protector-strong -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero
+	-fno-plt)
+	fzgw_flag(${flag})
+endforeach()
+target_compile_options(fzgw_flags INTERFACE -Werror -g)
+
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+	target_compile_options(fzgw_flags INTERFACE -O1)
+else()
+	target_compile_options(fzgw_flags INTERFACE -O2)
+endif()
+
+if(FZGW_ASAN)
+	target_compile_options(fzgw_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+		-fno-omit-frame-pointer)
+	target_link_options(fzgw_flags INTERFACE -fsanitize=address,undefined)
+else()
+	target_compile_options(fzgw_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+endif()
+if(FZGW_FUZZ)
+	target_compile_options(fzgw_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+target_compile_options(fzgw_flags INTERFACE -fPIE)
+target_link_options(fzgw_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
+
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FZGW_ASAN)
+	check_ipo_supported(RESULT FZGW_LTO LANGUAGES C OUTPUT lto_output)
+	set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ${FZGW_LTO})
+endif()
+# CMake's own per-configuration -O flags would come after ours.
+foreach(config DEBUG RELEASE)
+	set(CMAKE_C_FLAGS_${config} "")
+endforeach()
