@@ -1,0 +1,124 @@
+#include "packet/checksum.h"
+
+#include "packet/header.h"
+
+enum { BLOCK = 32, LANES = BLOCK / 4 };
+
+/*
+ * Words are added as the host stores them and the folded sum is swapped once: the one's-complement sum does not depend on the
+ * byte order of its words. [RFC 1071 section 2 (B)]
+ */
+static uint16_t to_network_sum(uint64_t host_sum)
+{
+	uint16_t folded = checksum_fold(host_sum);
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	folded = __builtin_bswap16(folded);
+#endif
+	return folded;
+}
+
+/* At most BLOCK - 1 bytes. */
+static uint64_t sum_tail(const uint8_t *data, size_t len)
+{
+	uint64_t sum = 0;
+	uint8_t last[2] = { 0, 0 };
+	uint16_t word;
+
+	for (; len >= 2; len -= 2, data += 2) {
+		memcpy(&word, data, sizeof(word));
+		sum += word;
+	}
+	if (len == 1) {
+		last[0] = data[0];
+		memcpy(&word, last, sizeof(word));
+		sum += word;
+	}
+	return sum;
+}
+
+uint64_t checksum_add(uint64_t sum, const uint8_t *data, size_t len)
+{
+	uint64_t lanes[LANES] = { 0 };
+	uint64_t host_sum = 0;
+	uint32_t words[LANES];
+
+	for (; len >= BLOCK; len -= BLOCK, data += BLOCK) {
+		memcpy(words, data, BLOCK);
+		for (size_t i = 0; i < LANES; i++)
+			lanes[i] += words[i];
+	}
+	for (size_t i = 0; i < LANES; i++)
+		host_sum += lanes[i];
+	return sum + to_network_sum(host_sum + sum_tail(data, len));
+}
+
+uint64_t checksum_copy(uint64_t sum, uint8_t *restrict out, const uint8_t *restrict data, size_t len)
+{
+	uint64_t lanes[LANES] = { 0 };
+	uint64_t host_sum = 0;
+	uint32_t words[LANES];
+
+	for (; len >= BLOCK; len -= BLOCK, data += BLOCK, out += BLOCK) {
+		memcpy(words, data, BLOCK);
+		memcpy(out, words, BLOCK);
+		for (size_t i = 0; i < LANES; i++)
+			lanes[i] += words[i];
+	}
+	for (size_t i = 0; i < LANES; i++)
+		host_sum += lanes[i];
+	if (len > 0)
+		memcpy(out, data, len);
+	return sum + to_network_sum(host_sum + sum_tail(data, len));
+}
+
+uint16_t checksum_fold(uint64_t sum)
+{
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+uint16_t checksum_update(uint16_t checksum, uint16_t before, uint16_t after)
+{
+	uint32_t sum = (uint16_t)~checksum + (uint32_t)(uint16_t)~before + after;
+
+	return (uint16_t)~checksum_fold(sum);
+}
+
+uint64_t checksum_pseudo(const struct ip_view *view, uint32_t l4_len)
+{
+	uint64_t sum = (uint64_t)l4_len + view->proto;
+
+	sum = checksum_add(sum, view->src.bytes, ip_len(&view->src));
+	return checksum_add(sum, view->dst.bytes, ip_len(&view->dst));
+}
+
+bool checksum_l4_ok(const struct ip_view *view)
+{
+	const uint8_t *l4 = view->data + view->l4_offset;
+	size_t l4_len = view->len - view->l4_offset;
+	uint64_t sum = 0;
+
+	switch (view->proto) {
+	case IP_PROTO_UDP:
+		if (view->version == 4 && l4[UDP_CHECKSUM] == 0 && l4[UDP_CHECKSUM + 1] == 0)
+			return true;
+		if (l4[UDP_CHECKSUM] == 0 && l4[UDP_CHECKSUM + 1] == 0)
+			return false;
+		sum = checksum_pseudo(view, (uint32_t)l4_len);
+		break;
+	case IP_PROTO_TCP:
+	case IP_PROTO_ICMPV6:
+		sum = checksum_pseudo(view, (uint32_t)l4_len);
+		break;
+	case IP_PROTO_ICMP:
+		break;
+	default:
+		return true;
+	}
+	return checksum_fold(checksum_add(sum, l4, l4_len)) == UINT16_MAX;
+}
