@@ -1,0 +1,202 @@
+#include "turn/steps.h"
+
+#include "turn/request.h"
+
+enum {
+	ERROR_BAD_REQUEST = 400,
+};
+
+static bool has(const struct endpoint *ep)
+{
+	return ep->ip.family != IP_NONE;
+}
+
+static void probe_one(struct turn *t, uint8_t family, uint64_t now_us)
+{
+	if (!has(turn_address(t, family)))
+		return;
+	t->last_binding_us = now_us;
+	turn_request_start(t, turn_binding_of(family), family, now_us);
+}
+
+void turn_probe(struct turn *t, uint64_t now_us)
+{
+	t->state = TURN_PROBING;
+	t->active = IP_NONE;
+	t->deletion_tried = false;
+	probe_one(t, IP_V4, now_us);
+	probe_one(t, IP_V6, now_us);
+}
+
+void turn_allocate(struct turn *t, uint64_t now_us)
+{
+	t->state = TURN_ALLOCATING;
+	t->allocate_us = NEVER_US;
+	turn_request_start(t, TURN_REQUEST_ALLOCATE, t->active, now_us);
+}
+
+void turn_allocate_later(struct turn *t, uint64_t at_us)
+{
+	turn_request_cancel(t, TURN_REQUEST_ALLOCATE);
+	turn_request_cancel(t, TURN_REQUEST_REFRESH);
+	t->state = TURN_ALLOCATING;
+	t->allocate_us = at_us;
+}
+
+void turn_delete_stale(struct turn *t, uint64_t now_us)
+{
+	turn_invalidate(t);
+	t->state = TURN_ALLOCATING;
+	t->deletion_tried = true;
+	t->refresh_kind = TURN_REFRESH_DELETE;
+	turn_request_start(t, TURN_REQUEST_REFRESH, t->active, now_us);
+}
+
+void turn_invalidate(struct turn *t)
+{
+	turn_request_cancel(t, TURN_REQUEST_ALLOCATE);
+	turn_request_cancel(t, TURN_REQUEST_REFRESH);
+	turn_request_cancel(t, TURN_REQUEST_DRAW);
+	for (uint16_t i = 0; i < t->channels.top; i++)
+		turn_request_cancel(t, (uint16_t)(TURN_REQUEST_CHANNEL + i));
+	turn_channels_clear(&t->channels);
+	t->current[TURN_SLOT_RELAY_V4] = (struct candidate){.kind = CANDIDATE_RELAY};
+	t->current[TURN_SLOT_RELAY_V6] = (struct candidate){.kind = CANDIDATE_RELAY};
+	t->allocate_us = NEVER_US;
+	t->refresh_us = NEVER_US;
+	t->expires_us = NEVER_US;
+}
+
+void turn_lose_path(struct turn *t, uint64_t now_us)
+{
+	uint8_t other = t->active == IP_V4 ? IP_V6 : IP_V4;
+
+	if (t->tried_other || !has(turn_address(t, other))) {
+		turn_drop(t);
+		return;
+	}
+	turn_invalidate(t);
+	turn_request_cancel(t, TURN_REQUEST_BINDING_V4);
+	turn_request_cancel(t, TURN_REQUEST_BINDING_V6);
+	t->state = TURN_PROBING;
+	t->active = IP_NONE;
+	t->tried_other = true;
+	t->deletion_tried = false;
+	probe_one(t, other, now_us);
+}
+
+void turn_drop(struct turn *t)
+{
+	turn_invalidate(t);
+	turn_request_cancel(t, TURN_REQUEST_BINDING_V4);
+	turn_request_cancel(t, TURN_REQUEST_BINDING_V6);
+	t->peers.count = 0;
+	t->active = IP_NONE;
+	t->state = TURN_DROPPED;
+}
+
+static void start_bind(struct turn *t, uint16_t index, uint64_t now_us)
+{
+	turn_request_start(t, (uint16_t)(TURN_REQUEST_CHANNEL + index), t->active, now_us);
+}
+
+/* An active channel to the peer is there: nothing to do while it is usable or asked for, else the
+ * same number again. */
+static void rebind(struct turn *t, uint16_t index, uint64_t now_us)
+{
+	struct turn_channel *ch = &t->channels.at[index];
+
+	if (t->requests[TURN_REQUEST_CHANNEL + index].pending ||
+	    (ch->confirmed && turn_channel_fresh(ch, now_us)))
+		return;
+	ch->confirmed = false;
+	ch->received = false;
+	ch->bound_us = now_us;
+	ch->used_us = now_us;
+	start_bind(t, index, now_us);
+}
+
+static void retire(struct turn *t, uint16_t index, bool free_at_once)
+{
+	turn_request_cancel(t, (uint16_t)(TURN_REQUEST_CHANNEL + index));
+	turn_channels_retire(&t->channels, index, free_at_once);
+}
+
+/* Keeps a connection within its share; false when it has used that up. [spec connections 14 row 6]
+ */
+static bool make_room(struct turn *t, uint32_t owner, uint64_t now_us)
+{
+	uint16_t idlest = TURN_NO_CHANNEL;
+	size_t in_use = 0;
+	size_t held = turn_channels_of_owner(&t->channels, owner, now_us, &in_use, &idlest);
+
+	if (held >= TURN_MAX_OWNER_NUMBERS)
+		return false;
+	if (in_use >= TURN_MAX_OWNER_CHANNELS)
+		retire(t, idlest, false);
+	return true;
+}
+
+void turn_bind(struct turn *t, const struct endpoint *peer, uint32_t owner, uint64_t now_us)
+{
+	uint16_t index = TURN_NO_CHANNEL;
+
+	if (turn_is_over(t) || t->state == TURN_SUSPENDED || !has(peer) || peer->port == 0)
+		return;
+	if (t->state != TURN_READY) {
+		turn_peers_add(&t->peers, peer, owner);
+		return;
+	}
+	if (!has(&turn_relay_of(t, peer->ip.family)->addr))
+		return;
+	index = turn_channels_find(&t->channels, peer);
+	if (index != TURN_NO_CHANNEL) {
+		rebind(t, index, now_us);
+		return;
+	}
+	if (!make_room(t, owner, now_us))
+		return;
+	index = turn_channels_take(&t->channels, peer, owner, now_us);
+	if (index != TURN_NO_CHANNEL)
+		start_bind(t, index, now_us);
+}
+
+void turn_bind_remembered(struct turn *t, uint64_t now_us)
+{
+	for (size_t i = 0; i < t->peers.count; i++)
+		turn_bind(t, &t->peers.at[i].addr, t->peers.at[i].owner, now_us);
+	t->peers.count = 0;
+}
+
+/*
+ * A 400 says that the number stands for another peer there, and a confirmed one is still bound
+ * there: such numbers rest. Any other refusal of a new number leaves it unbound.
+ */
+void turn_forget_channel(struct turn *t, uint16_t index, uint16_t error_code, uint64_t now_us)
+{
+	struct turn_channel *ch = &t->channels.at[index];
+
+	if (error_code == ERROR_BAD_REQUEST)
+		ch->bound_us = now_us;
+	retire(t, index, !ch->confirmed && error_code != ERROR_BAD_REQUEST);
+}
+
+void turn_confirm_channel(struct turn *t, uint16_t index, uint64_t now_us)
+{
+	struct turn_channel *ch = &t->channels.at[index];
+
+	turn_request_cancel(t, (uint16_t)(TURN_REQUEST_CHANNEL + index));
+	ch->confirmed = true;
+	ch->received = false;
+	ch->bound_us = now_us;
+}
+
+void turn_refresh_channel(struct turn *t, uint16_t index, uint64_t now_us)
+{
+	struct turn_channel *ch = &t->channels.at[index];
+
+	if (ch->state == TURN_CHANNEL_ACTIVE && ch->confirmed && turn_channel_fresh(ch, now_us))
+		start_bind(t, index, now_us);
+	else
+		ch->received = false;
+}
