@@ -1,0 +1,314 @@
+#include "gateway/internal.h"
+
+#include "packet/bytes.h"
+#include "turn/channel_data.h"
+
+enum {
+	STUN_FIRST_BYTE_MAX = 3,
+	CHANNEL_FIRST_BYTE_MIN = 64,
+	CHANNEL_FIRST_BYTE_MAX = 79,
+};
+
+/* One datagram after the relay's framing is off: whose it is and on which of our addresses it arrived. */
+struct arrival {
+	uint8_t *data;
+	size_t len;
+	struct endpoint src, dst;
+	uint8_t ecn;
+};
+
+static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *packet, size_t len,
+                            uint8_t ecn);
+
+static void from_client(struct gateway *g, struct conn *c, uint8_t *inner, size_t inner_len,
+                        uint8_t outer_ecn, struct coalescer *tun)
+{
+	struct ip_view view;
+	size_t len = ip_trim(inner, inner_len);
+	enum ip_verdict parsed;
+
+	if (!c->tunnel || len == 0) {
+		tunnel_count_drop(g->tunnel, len == 0 ? DROP_MALFORMED : DROP_NO_PEER_STATE);
+		return;
+	}
+	parsed = ip_parse_packet(&view, inner, len, IP_INNER_MTU);
+	if (parsed != IP_OK) {
+		tunnel_count_drop(g->tunnel, parsed == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
+		return;
+	}
+	c->last_packet_us = g->now_us;
+	switch (tunnel_from_client(g->tunnel, c->tunnel, &view, g->now_us, &g->reply)) {
+	case TUNNEL_FORWARD:
+		ip_merge_ecn(&view, outer_ecn);
+		if (coalescer_add(tun, &view))
+			g->to_tun_packets++;
+		else
+			tunnel_count_drop(g->tunnel, DROP_OTHER);
+		break;
+	case TUNNEL_REPLY:
+		reply_to_client(g, c, g->reply.data, g->reply.len, 0);
+		break;
+	case TUNNEL_GOODBYE:
+		c->left = true;
+		break;
+	case TUNNEL_DROP:
+	case TUNNEL_CONTROL:
+		break;
+	}
+}
+
+static void wireguard_in(struct gateway *g, struct arrival *in, struct coalescer *tun)
+{
+	struct wg_peer *peer = NULL;
+	struct conn *c;
+	uint8_t *inner;
+	size_t inner_len;
+
+	if (wg_classify(in->data, in->len) == WG_DATA) {
+		switch (wg_open(g->wg, in->data, in->len, g->now_us, &peer, &inner, &inner_len)) {
+		case WG_OPEN_REFUSED:
+			return;
+		case WG_OPEN_PACKET:
+			c = wg_peer_owner(peer);
+			from_client(g, c, inner, inner_len, in->ecn, tun);
+			conn_touch(c);
+			return;
+		case WG_OPEN_KEEPALIVE:
+			conn_touch(wg_peer_owner(peer));
+			return;
+		}
+	}
+	peer = wg_handshake(g->wg, in->data, in->len, &in->src, g->now_us);
+	if (peer) {
+		conn_touch(wg_peer_owner(peer));
+	} else {
+		struct txq_key key = { .src = in->dst };
+		const uint8_t *cookie;
+		size_t len;
+
+		while (wg_poll(g->wg, &key.dst, &cookie, &len))
+			txq_send(g->cfg.txq, &key, cookie, len);
+	}
+}
+
+static void ice_in(struct gateway *g, const struct arrival *in, const struct stun_msg *msg)
+{
+	struct ice_input input = { .kind = ICE_INPUT_STUN };
+	struct conn *c = NULL;
+	struct wg_peer *peer;
+
+	if (msg->method != STUN_BINDING)
+		return;
+	if (msg->class == STUN_REQUEST) {
+		c = conn_by_username(g, msg, in->data, in->len);
+	} else if (msg->class == STUN_SUCCESS) {
+		/* The agent's tag stands in the first three bytes of its transaction ids. */
+		peer = wg_peer_by_index(g->wg, (uint32_t)msg->txid.bytes[0] << 16 |
+		                                   (uint32_t)msg->txid.bytes[1] << 8 |
+		                                   msg->txid.bytes[2]);
+		c = peer ? wg_peer_owner(peer) : NULL;
+	}
+	if (!c)
+		return;
+	input.u.stun.msg = msg;
+	input.u.stun.buf = in->data;
+	input.u.stun.len = in->len;
+	input.u.stun.src = in->src;
+	input.u.stun.dst = in->dst;
+	conn_feed(c, &input);
+}
+
+/* ICE's STUN or WireGuard, by the bytes. */
+static void peer_in(struct gateway *g, struct arrival *in, struct coalescer *tun)
+{
+	struct stun_msg msg;
+
+	if (wg_classify(in->data, in->len) != WG_NOT_WIREGUARD)
+		wireguard_in(g, in, tun);
+	else if (in->data[0] <= STUN_FIRST_BYTE_MAX && stun_msg_read(&msg, in->data, in->len))
+		ice_in(g, in, &msg);
+}
+
+static void stun_from_relay(struct gateway *g, struct relay *relay, const struct arrival *in)
+{
+	struct turn_input input = { .kind = TURN_INPUT_DATAGRAM };
+
+	input.u.datagram.buf = in->data;
+	input.u.datagram.len = in->len;
+	input.u.datagram.src = in->src;
+	input.u.datagram.dst = in->dst;
+	relays_feed(g, relay, &input);
+}
+
+/* Take the relay's framing off. False: not for a peer, or nothing we know. */
+static bool unwrap(struct gateway *g, struct relay *relay, struct arrival *in)
+{
+	uint16_t channel;
+
+	if (!channel_data_read(&channel, in->data, in->len) ||
+	    !turn_channel_in(relay->turn, channel, g->now_us, &in->src) ||
+	    !turn_relayed(relay->turn, in->src.ip.family, &in->dst))
+		return false;
+	in->data += TURN_CHANNEL_HEADER;
+	in->len -= TURN_CHANNEL_HEADER;
+	return in->len > 0;
+}
+
+/* One datagram from a relay's address or port. True: it is (now) a peer's and @in describes it. */
+static bool from_relay_port(struct gateway *g, struct relay *relay, struct arrival *in)
+{
+	uint8_t first = in->data[0];
+	bool channel = first >= CHANNEL_FIRST_BYTE_MIN && first <= CHANNEL_FIRST_BYTE_MAX;
+	bool stun = first <= STUN_FIRST_BYTE_MAX && wg_classify(in->data, in->len) == WG_NOT_WIREGUARD;
+
+	if (!relay)
+		return !((stun || channel) && relays_was_one(g, &in->src.ip));
+	if (channel)
+		return unwrap(g, relay, in);
+	if (!stun)
+		return true;
+	stun_from_relay(g, relay, in);
+	return false;
+}
+
+static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batch, struct coalescer *tun)
+{
+	bool relay_port = batch->src.port == TURN_PORT;
+	struct reader r = reader_of(batch->data, batch->len);
+	size_t segment = batch->segment > 0 ? batch->segment : batch->len;
+
+	if (batch->dst.ip.family == IP_NONE || segment > GATEWAY_MAX_UDP_PAYLOAD)
+		return;
+	while (r.left > 0) {
+		size_t offset = batch->len - r.left;
+		struct arrival in = {
+			.data = batch->data + offset,
+			.len = min_size(segment, r.left),
+			.src = batch->src,
+			.dst = batch->dst,
+			.ecn = batch->ecn,
+		};
+
+		rd_skip(&r, in.len);
+		g->udp_datagrams++;
+		if (relay_port && !from_relay_port(g, relays_by_address(g, &batch->src), &in))
+			continue;
+		peer_in(g, &in, tun);
+	}
+}
+
+void gateway_udp_in(struct gateway *g, const struct gateway_datagrams *in, size_t n,
+                    struct coalescer *tun, uint64_t now_us)
+{
+	g->now_us = now_us;
+	for (size_t i = 0; i < n; i++)
+		datagrams_in(g, &in[i], tun);
+}
+
+/* Where a connection's sealed packets go: the open send buffer, and how many bytes of relay framing come first. */
+struct way_out {
+	struct txq_key key;
+	uint16_t channel;
+	size_t framing;
+};
+
+static bool way_out(struct gateway *g, struct conn *c, uint8_t ecn, struct way_out *out)
+{
+	out->key.ecn = ecn;
+	out->key.dst = c->path.remote;
+	out->framing = 0;
+	if (!c->path.via_relay) {
+		out->key.src = c->path.local;
+		return true;
+	}
+	if (!c->relay)
+		return false;
+	out->key.src = (struct endpoint){ .port = 0 };
+	out->framing = TURN_CHANNEL_HEADER;
+	if (turn_channel_out(c->relay, &c->path.remote, g->now_us, &out->channel, &out->key.dst))
+		return true;
+	relays_bind(g, c->relay, &c->path.remote, wg_peer_index(c->wg));
+	return false;
+}
+
+/* Room for one sealed packet with its framing in the send buffer; the inner packet goes to the returned place. */
+static uint8_t *packet_room(struct gateway *g, const struct way_out *way, size_t inner_len,
+                            struct txq_batch **batch, uint8_t **msg)
+{
+	size_t total = way->framing + WG_OVERHEAD + inner_len;
+	struct writer w;
+
+	*batch = txq_open(g->cfg.txq, &way->key);
+	w = writer_of(txq_append(g->cfg.txq, *batch, total), total);
+	if (way->framing > 0)
+		channel_data_write_header(wr_room(&w, TURN_CHANNEL_HEADER), way->channel,
+		                          (uint16_t)(WG_OVERHEAD + inner_len));
+	*msg = wr_room(&w, WG_DATA_HEADER);
+	return wr_room(&w, inner_len);
+}
+
+static bool seal_room(struct gateway *g, struct conn *c, const struct way_out *way, size_t inner_len,
+                      struct txq_batch *batch, uint8_t *msg)
+{
+	if (wg_seal(c->wg, msg, inner_len, g->now_us) > 0)
+		return true;
+	txq_undo(batch, way->framing + WG_OVERHEAD + inner_len);
+	return false;
+}
+
+static bool may_send(struct gateway *g, struct conn *c)
+{
+	if (c->has_path && wg_can_seal(c->wg, g->now_us))
+		return true;
+	conn_touch(c);
+	return false;
+}
+
+static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *packet, size_t len,
+                            uint8_t ecn)
+{
+	struct way_out way;
+	struct txq_batch *batch;
+	uint8_t *msg, *inner;
+
+	if (!may_send(g, c) || !way_out(g, c, ecn, &way))
+		return;
+	inner = packet_room(g, &way, len, &batch, &msg);
+	memcpy(inner, packet, len);
+	seal_room(g, c, &way, len, batch, msg);
+}
+
+void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data, size_t len,
+                    uint64_t now_us)
+{
+	struct gso_split split;
+	struct tunnel_client *client;
+	struct way_out way;
+	struct conn *c;
+	enum ip_verdict verdict = IP_MALFORMED;
+	size_t segment;
+
+	g->now_us = now_us;
+	if (!gso_split_begin(&split, hdr, data, len, &verdict)) {
+		tunnel_count_drop(g->tunnel, verdict == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
+		return;
+	}
+	if (tunnel_to_client(g->tunnel, &split.view, now_us, &client) != TUNNEL_FORWARD)
+		return;
+	c = tunnel_client_owner(client);
+	if (!c || !may_send(g, c) || !way_out(g, c, ip_ecn(&split.view), &way)) {
+		tunnel_count_drop(g->tunnel, DROP_NOT_CONNECTED);
+		return;
+	}
+	c->last_packet_us = now_us;
+	while ((segment = gso_split_next_len(&split)) > 0) {
+		struct txq_batch *batch;
+		uint8_t *msg;
+
+		gso_split_next(&split, packet_room(g, &way, segment, &batch, &msg));
+		if (!seal_room(g, c, &way, segment, batch, msg))
+			break;
+		g->from_tun_packets++;
+	}
+	conn_touch(c);
+}

@@ -1,0 +1,353 @@
+#include "gateway/internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+static void relay_withdraw(struct gateway *g, const struct turn *turn, const struct candidate *lost)
+{
+	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
+		struct conn *c = g->conns[i];
+
+		if (c && c->relay == turn)
+			conn_remove_local(c, lost);
+	}
+}
+
+static void relay_announce(struct gateway *g, const struct turn *turn, const struct candidate *found)
+{
+	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
+		struct conn *c = g->conns[i];
+
+		if (c && c->relay == turn)
+			conn_add_local(c, found);
+	}
+}
+
+static void remember_address(struct gateway *g, const struct endpoint *ep)
+{
+	if (ep->ip.family == IP_NONE)
+		return;
+	g->gone_relays[g->n_gone % REMEMBERED_RELAYS] = ep->ip;
+	g->n_gone++;
+}
+
+bool relays_was_one(const struct gateway *g, const struct ip_addr *ip)
+{
+	size_t n = min_size(g->n_gone, REMEMBERED_RELAYS);
+
+	for (size_t i = 0; i < n; i++)
+		if (ip_eq(&g->gone_relays[i], ip))
+			return true;
+	return false;
+}
+
+/* Free the place of a relay; connections that used it look for another one in relays_assign(). */
+static void relay_forget(struct gateway *g, struct relay *relay)
+{
+	struct endpoint v4, v6;
+
+	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
+		if (g->conns[i] && g->conns[i]->relay == relay->turn)
+			g->conns[i]->relay = NULL;
+	}
+	turn_addresses(relay->turn, &v4, &v6);
+	remember_address(g, &v4);
+	remember_address(g, &v6);
+	turn_free(relay->turn);
+	relay->turn = NULL;
+	relay->measured = false;
+	heap_set(g->timers, timer_of_relay(g, (size_t)(relay - g->relays)), NEVER_US);
+}
+
+static void relay_withdraw_all(struct gateway *g, const struct turn *turn)
+{
+	struct candidate known[TURN_MAX_CANDIDATES];
+	size_t n = turn_candidates(turn, known);
+
+	for (size_t i = 0; i < n; i++)
+		if (known[i].kind == CANDIDATE_RELAY)
+			relay_withdraw(g, turn, &known[i]);
+}
+
+enum { MAX_EVENTS = 16 };
+
+struct relay_events {
+	struct turn_output list[MAX_EVENTS];	/* candidates found and lost */
+	size_t n;
+	bool dropped;
+};
+
+/* Sends what the relay wants sent and keeps the rest for later: acting on it may lead back to this relay. */
+static void relay_drain(struct gateway *g, struct turn *turn, struct relay_events *events)
+{
+	struct turn_output out;
+
+	events->n = 0;
+	while (events->n < MAX_EVENTS && turn_poll(turn, &out)) {
+		switch (out.kind) {
+		case TURN_OUTPUT_TRANSMIT: {
+			struct txq_key key = { .dst = out.u.transmit.dst };
+
+			txq_send(g->cfg.txq, &key, out.u.transmit.data, out.u.transmit.len);
+			break;
+		}
+		case TURN_OUTPUT_CANDIDATE:
+		case TURN_OUTPUT_LOST:
+			events->list[events->n++] = out;
+			break;
+		case TURN_OUTPUT_DROPPED:
+			events->dropped = true;
+			break;
+		}
+	}
+}
+
+static void relay_drop(struct gateway *g, struct relay *relay)
+{
+	char id[UUID_TEXT_LEN + 1];
+
+	uuid_format(turn_id(relay->turn), id);
+	log_at(g->cfg.log, LOG_INFO, "snownet", "Relay dropped", KV_STR("relay", id));
+	relay_forget(g, relay);
+	relays_assign(g);
+}
+
+/* What follows from any event at a relay: its outputs, its timer, connections that wait for one. */
+static void relay_settle(struct gateway *g, struct relay *relay)
+{
+	struct turn *turn = relay->turn;
+	struct relay_events events = { .dropped = false };
+
+	do {
+		relay_drain(g, turn, &events);
+		for (size_t i = 0; i < events.n && relay->turn == turn; i++) {
+			if (events.list[i].kind == TURN_OUTPUT_CANDIDATE)
+				relay_announce(g, turn, &events.list[i].u.candidate);
+			else
+				relay_withdraw(g, turn, &events.list[i].u.lost);
+		}
+		if (relay->turn != turn)
+			return;
+	} while (events.n == MAX_EVENTS);
+	if (events.dropped) {
+		relay_drop(g, relay);
+		return;
+	}
+	heap_set(g->timers, timer_of_relay(g, (size_t)(relay - g->relays)), turn_deadline(turn));
+	if (turn_rtt_us(turn) != 0 && !relay->measured) {
+		relay->measured = true;
+		relays_assign(g);
+	}
+}
+
+void relays_feed(struct gateway *g, struct relay *relay, const struct turn_input *in)
+{
+	turn_handle(relay->turn, in, g->now_us);
+	relay_settle(g, relay);
+}
+
+void relays_timeout(struct gateway *g, size_t index)
+{
+	struct turn_input in = { .kind = TURN_INPUT_TIMEOUT };
+
+	if (g->relays[index].turn)
+		relays_feed(g, &g->relays[index], &in);
+}
+
+void relays_bind(struct gateway *g, struct turn *turn, const struct endpoint *peer, uint32_t owner)
+{
+	struct turn_input in = { .kind = TURN_INPUT_BIND };
+
+	for (size_t i = 0; i < MAX_RELAYS; i++) {
+		if (g->relays[i].turn == turn) {
+			in.u.bind.peer = *peer;
+			in.u.bind.owner = owner;
+			relays_feed(g, &g->relays[i], &in);
+			return;
+		}
+	}
+}
+
+struct relay *relays_by_address(struct gateway *g, const struct endpoint *ep)
+{
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn && turn_has_address(g->relays[i].turn, ep))
+			return &g->relays[i];
+	return NULL;
+}
+
+static struct relay *relay_by_id(struct gateway *g, const struct uuid *id)
+{
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn && uuid_eq(turn_id(g->relays[i].turn), id))
+			return &g->relays[i];
+	return NULL;
+}
+
+static struct relay *relay_free_place(struct gateway *g)
+{
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (!g->relays[i].turn)
+			return &g->relays[i];
+	return NULL;
+}
+
+static void relay_add(struct gateway *g, const struct turn_config *cfg)
+{
+	struct relay *relay = relay_free_place(g);
+	char id[UUID_TEXT_LEN + 1];
+
+	uuid_format(&cfg->id, id);
+	if (!relay) {
+		log_at(g->cfg.log, LOG_WARN, "snownet", "Too many relays, ignoring one", KV_STR("relay", id));
+		return;
+	}
+	relay->turn = turn_new(cfg, g->now_us);
+	if (!relay->turn) {
+		log_at(g->cfg.log, LOG_WARN, "snownet", "Relay refused", KV_STR("relay", id));
+		return;
+	}
+	relay->measured = false;
+	log_at(g->cfg.log, LOG_INFO, "snownet", "Relay added", KV_STR("relay", id));
+	relay_settle(g, relay);
+}
+
+static void relay_upsert(struct gateway *g, const struct portal_relay *entry)
+{
+	struct turn_config cfg = {
+		.id = entry->id,
+		.v4 = entry->v4,
+		.v6 = entry->v6,
+		.username = entry->username,
+		.password = entry->password,
+		.rng = g->cfg.rng,
+		.arena = g->cfg.arena,
+	};
+	struct relay *known = relay_by_id(g, &entry->id);
+
+	if (known && turn_same_config(known->turn, &cfg))
+		return;
+	if (known) {
+		relay_withdraw_all(g, known->turn);
+		relay_forget(g, known);
+	}
+	relay_add(g, &cfg);
+}
+
+void relays_upsert(struct gateway *g, const struct portal_relay *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		relay_upsert(g, &list[i]);
+	relays_assign(g);
+}
+
+void relays_remove(struct gateway *g, const struct uuid *ids, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct relay *relay = relay_by_id(g, &ids[i]);
+
+		if (relay) {
+			relay_withdraw_all(g, relay->turn);
+			relay_forget(g, relay);
+		}
+	}
+}
+
+void relays_refresh_others(struct gateway *g, const struct portal_relay *list, size_t n)
+{
+	struct turn_input in = { .kind = TURN_INPUT_REFRESH };
+
+	for (size_t i = 0; i < MAX_RELAYS; i++) {
+		bool listed = false;
+
+		for (size_t k = 0; k < n && g->relays[i].turn; k++)
+			listed = listed || uuid_eq(&list[k].id, turn_id(g->relays[i].turn));
+		if (g->relays[i].turn && !listed)
+			relays_feed(g, &g->relays[i], &in);
+	}
+}
+
+static int cmp_u64(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static uint64_t median(const uint64_t *sorted, size_t n)
+{
+	return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+}
+
+/* The slowest round-trip time that still counts as near. [spec connections 6.7] */
+static uint64_t rtt_limit(const uint64_t *rtts, size_t n)
+{
+	uint64_t sorted[MAX_RELAYS], distance[MAX_RELAYS], middle, mad;
+
+	memcpy(sorted, rtts, n * sizeof(*rtts));
+	qsort(sorted, n, sizeof(*sorted), cmp_u64);
+	if (n <= 2)
+		return sorted[0] + sorted[0] / 2;
+	middle = median(sorted, n);
+	for (size_t i = 0; i < n; i++)
+		distance[i] = sorted[i] > middle ? sorted[i] - middle : middle - sorted[i];
+	qsort(distance, n, sizeof(*distance), cmp_u64);
+	mad = median(distance, n);
+	return middle + 3 * (mad > 2 * US_PER_MS ? mad : 2 * US_PER_MS);
+}
+
+struct turn *relays_choose(struct gateway *g)
+{
+	struct turn *turns[MAX_RELAYS], *near[MAX_RELAYS];
+	uint64_t rtts[MAX_RELAYS], limit;
+	size_t n = 0, n_near = 0;
+
+	for (size_t i = 0; i < MAX_RELAYS; i++) {
+		if (!g->relays[i].turn || turn_rtt_us(g->relays[i].turn) == 0)
+			continue;
+		turns[n] = g->relays[i].turn;
+		rtts[n++] = turn_rtt_us(g->relays[i].turn);
+	}
+	if (n == 0)
+		return NULL;
+	limit = rtt_limit(rtts, n);
+	for (size_t i = 0; i < n; i++)
+		if (rtts[i] <= limit)
+			near[n_near++] = turns[i];
+	return near[rng_below(&g->cfg.rng, n_near)];
+}
+
+/* Connections without a relay get one and announce its candidates; ask the portal once when there is none at all. */
+void relays_assign(struct gateway *g)
+{
+	struct candidate known[TURN_MAX_CANDIDATES];
+	bool any = false;
+
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		any = any || g->relays[i].turn;
+	for (uint32_t i = 0; i < g->cfg.max_clients && any; i++) {
+		struct conn *c = g->conns[i];
+		size_t n;
+
+		if (!c || c->relay)
+			continue;
+		c->relay = relays_choose(g);
+		if (!c->relay)
+			break;
+		n = turn_candidates(c->relay, known);
+		for (size_t k = 0; k < n; k++)
+			conn_add_local(c, &known[k]);
+	}
+	if (any)
+		g->wanted_relays = false;
+	else if (!g->wanted_relays && g->joined)
+		g->wanted_relays = outbox_push(g, NULL);
+}
+
+void relays_free(struct gateway *g)
+{
+	for (size_t i = 0; i < MAX_RELAYS; i++) {
+		turn_free(g->relays[i].turn);
+		g->relays[i].turn = NULL;
+	}
+}

@@ -1,0 +1,161 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "loop/internal.h"
+
+enum { DNS_DATAGRAM = 4096 };
+
+void names_refill(struct loop *l)
+{
+	static const uint8_t families[2] = { IP_V4, IP_V6 };
+
+	for (size_t i = 0; i < 2; i++) {
+		unsigned int n = 0;
+
+		if (l->dns_pooled[i] > 0 || l->udp[i].fd < 0)
+			continue;
+		if (helper_udp_open(&l->helper, families[i], IPC_UDP_DNS, DNS_POOL, l->dns_pool[i], &n, NULL) == 0)
+			l->dns_pooled[i] = n;
+	}
+}
+
+/* The whole file as text, the caller frees it; NULL when there is none. */
+static char *read_file(struct loop *l, enum ipc_file which, size_t *len)
+{
+	struct stat st;
+	char *text = NULL;
+	ssize_t n;
+	int fd;
+
+	*len = 0;
+	if (helper_file_open(&l->helper, which, &fd) < 0)
+		return NULL;
+	if (fstat(fd, &st) < 0 || st.st_size < 0 || st.st_size > IPC_MAX_FILE_BYTES)
+		goto close_fd;
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		goto close_fd;
+	while (*len < (size_t)st.st_size) {
+		n = read(fd, text + *len, (size_t)st.st_size - *len);
+		if (n <= 0)
+			break;
+		*len += (size_t)n;
+	}
+close_fd:
+	close(fd);
+	return text;
+}
+
+void names_read_files(struct loop *l)
+{
+	size_t len;
+	char *text = read_file(l, IPC_FILE_RESOLV_CONF, &len);
+
+	resolver_set_resolv_conf(l->resolver, text, len);
+	free(text);
+	text = read_file(l, IPC_FILE_HOSTS, &len);
+	resolver_set_hosts(l->resolver, text, len);
+	free(text);
+}
+
+static void query_close(struct dns_query *q)
+{
+	if (q->query == 0)
+		return;
+	event_free(q->readable);
+	close(q->fd);
+	q->query = 0;
+}
+
+static struct dns_query *query_find(struct loop *l, uint32_t query)
+{
+	for (size_t i = 0; i < DNS_QUERIES; i++)
+		if (l->dns_queries[i].query == query)
+			return &l->dns_queries[i];
+	return NULL;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct dns_query *q = arg;
+	struct loop *l = q->l;
+	struct sockaddr_storage ss;
+	socklen_t ss_len = sizeof(ss);
+	struct endpoint src;
+	uint8_t buf[DNS_DATAGRAM];
+	ssize_t n = recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&ss, &ss_len);
+
+	(void)what;
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		resolver_query_failed(l->resolver, q->query, now_us());
+	else if (n > 0 && endpoint_of(&src, &ss))
+		resolver_datagram(l->resolver, q->query, &src, buf, (size_t)n, now_us());
+	loop_settle(l);
+}
+
+/* A fresh socket, whose source port the kernel draws, for each query; the source address is the shared cache's. */
+static bool query_send(struct loop *l, const struct resolver_out *out)
+{
+	size_t family = out->server.ip.family == IP_V4 ? 0 : 1;
+	struct dns_query *q = query_find(l, 0);
+	struct endpoint src = { .port = 0 };
+	struct factory_route route;
+
+	if (!q || factory_resolve(l->factory, &out->server.ip, out->server.scope, now_us(), &route) != FACTORY_OK)
+		return false;
+	names_refill(l);
+	if (l->dns_pooled[family] == 0)
+		return false;
+	q->l = l;
+	q->fd = l->dns_pool[family][--l->dns_pooled[family]];
+	q->readable = event_new(l->base, q->fd, EV_READ | EV_PERSIST, on_readable, q);
+	if (!q->readable) {
+		close(q->fd);
+		return false;
+	}
+	q->query = out->query;
+	src.ip = route.source;
+	if (event_add(q->readable, NULL) < 0 ||
+	    send_from(q->fd, &src, &out->server, 0, out->data, out->len, 0) < 0) {
+		factory_invalidate(l->factory, &out->server.ip, route.generation, "send error");
+		query_close(q);
+		return false;
+	}
+	return true;
+}
+
+void names_settle(struct loop *l)
+{
+	struct resolver_out out;
+	struct dns_query *q;
+
+	while (resolver_poll(l->resolver, &out)) {
+		switch (out.kind) {
+		case RESOLVER_OUT_QUERY:
+			if (!query_send(l, &out))
+				resolver_query_failed(l->resolver, out.query, now_us());
+			break;
+		case RESOLVER_OUT_CLOSE:
+			q = query_find(l, out.query);
+			if (q)
+				query_close(q);
+			break;
+		case RESOLVER_OUT_ANSWER:
+			portal_resolved(l, &out);
+			break;
+		}
+	}
+}
+
+void names_close(struct loop *l)
+{
+	for (size_t i = 0; i < DNS_QUERIES; i++)
+		query_close(&l->dns_queries[i]);
+	for (size_t i = 0; i < 2; i++)
+		while (l->dns_pooled[i] > 0)
+			close(l->dns_pool[i][--l->dns_pooled[i]]);
+}

@@ -1,0 +1,318 @@
+#include "sockets/netlink.h"
+
+#include "packet/bytes.h"
+
+/* linux/netlink.h and linux/rtnetlink.h: this room must not include socket headers, so the numbers stand here. */
+enum {
+	NLM_F_REQUEST_ = 0x001,
+	NLM_F_DUMP_ = 0x300,
+	NLMSG_ERROR_ = 2,
+	NLMSG_DONE_ = 3,
+	RTM_NEWLINK_ = 16, RTM_DELLINK_ = 17, RTM_GETLINK_ = 18,
+	RTM_NEWADDR_ = 20, RTM_DELADDR_ = 21, RTM_GETADDR_ = 22,
+	RTM_NEWROUTE_ = 24, RTM_DELROUTE_ = 25, RTM_GETROUTE_ = 26,
+	RTM_NEWRULE_ = 32, RTM_DELRULE_ = 33,
+	RTM_NEWNEXTHOP_ = 104, RTM_DELNEXTHOP_ = 105,
+	RTM_F_LOOKUP_TABLE_ = 0x1000,
+	RTA_DST_ = 1, RTA_OIF_ = 4, RTA_GATEWAY_ = 5, RTA_PRIORITY_ = 6, RTA_PREFSRC_ = 7,
+	RTA_TABLE_ = 15, RTA_MARK_ = 16,
+	IFLA_IFNAME_ = 3, IFLA_MASTER_ = 10, IFLA_CARRIER_ = 33,
+	IFA_ADDRESS_ = 1, IFA_LOCAL_ = 2, IFA_FLAGS_ = 8,
+	FRA_PRIORITY_ = 6, FRA_FWMARK_ = 10, FRA_TABLE_ = 15,
+	FIB_RULE_INVERT_ = 2,
+	AF_INET_ = 2, AF_INET6_ = 10,
+	NLA_TYPE_MASK = 0x3fff,
+	HEADER_LEN = 16,
+	ATTR_HEADER = 4,
+};
+
+/* Netlink speaks the machine's byte order. */
+static uint16_t rd_ne16(struct reader *r)
+{
+	uint16_t v;
+
+	rd_copy(r, &v, sizeof(v));
+	return v;
+}
+
+static uint32_t rd_ne32(struct reader *r)
+{
+	uint32_t v;
+
+	rd_copy(r, &v, sizeof(v));
+	return v;
+}
+
+static void wr_ne16(struct writer *w, uint16_t v)
+{
+	wr_bytes(w, &v, sizeof(v));
+}
+
+static void wr_ne32(struct writer *w, uint32_t v)
+{
+	wr_bytes(w, &v, sizeof(v));
+}
+
+static void wr_attr_u32(struct writer *w, uint16_t type, uint32_t value)
+{
+	wr_ne16(w, ATTR_HEADER + sizeof(value));
+	wr_ne16(w, type);
+	wr_ne32(w, value);
+}
+
+static void wr_header(struct writer *w, size_t len, uint16_t type, uint16_t flags, uint32_t seq)
+{
+	wr_ne32(w, (uint32_t)len);
+	wr_ne16(w, type);
+	wr_ne16(w, flags);
+	wr_ne32(w, seq);
+	wr_ne32(w, 0);
+}
+
+size_t nl_write_get_route(uint8_t *buf, size_t cap, uint32_t seq, const struct ip_addr *dst,
+                          uint32_t scope, uint32_t mark)
+{
+	enum { RTMSG_LEN = 12, U32_ATTR = ATTR_HEADER + 4 };
+	struct writer w = writer_of(buf, cap);
+	size_t addr_len = ip_len(dst);
+	size_t len = HEADER_LEN + RTMSG_LEN + ATTR_HEADER + addr_len + U32_ATTR + (scope ? U32_ATTR : 0);
+
+	wr_header(&w, len, RTM_GETROUTE_, NLM_F_REQUEST_, seq);
+	wr_u8(&w, dst->family == IP_V4 ? AF_INET_ : AF_INET6_);
+	wr_u8(&w, (uint8_t)(addr_len * 8));
+	wr_zero(&w, 6);
+	wr_ne32(&w, RTM_F_LOOKUP_TABLE_);
+	wr_ne16(&w, (uint16_t)(ATTR_HEADER + addr_len));
+	wr_ne16(&w, RTA_DST_);
+	wr_bytes(&w, dst->bytes, addr_len);
+	wr_attr_u32(&w, RTA_MARK_, mark);
+	if (scope)
+		wr_attr_u32(&w, RTA_OIF_, scope);
+	return w.bad ? 0 : w.written;
+}
+
+size_t nl_write_dump(uint8_t *buf, size_t cap, uint32_t seq, enum nl_dump what)
+{
+	enum { IFINFO_LEN = 16, IFADDR_LEN = 8 };
+	struct writer w = writer_of(buf, cap);
+	size_t body = what == NL_DUMP_LINKS ? IFINFO_LEN : IFADDR_LEN;
+
+	wr_header(&w, HEADER_LEN + body, what == NL_DUMP_LINKS ? RTM_GETLINK_ : RTM_GETADDR_,
+	          NLM_F_REQUEST_ | NLM_F_DUMP_, seq);
+	wr_zero(&w, body);
+	return w.bad ? 0 : w.written;
+}
+
+/* The next attribute's payload as a reader of its own; false at the end. A broken one turns the parent bad. */
+static bool next_attr(struct reader *r, uint16_t *type, struct reader *value)
+{
+	size_t len, pad;
+
+	if (r->bad || r->left < ATTR_HEADER)
+		return false;
+	len = rd_ne16(r);
+	*type = rd_ne16(r) & NLA_TYPE_MASK;
+	if (len < ATTR_HEADER) {
+		r->bad = true;
+		return false;
+	}
+	*value = rd_child(r, len - ATTR_HEADER);
+	pad = (4 - len % 4) % 4;
+	rd_skip(r, min_size(pad, r->left));
+	return !r->bad;
+}
+
+static struct ip_addr addr_of(struct reader *value, uint8_t family)
+{
+	struct ip_addr ip = { .family = IP_NONE };
+
+	if (family == AF_INET_ && value->left == 4) {
+		ip.family = IP_V4;
+		rd_copy(value, ip.bytes, 4);
+	} else if (family == AF_INET6_ && value->left == 16) {
+		ip.family = IP_V6;
+		rd_copy(value, ip.bytes, 16);
+	}
+	return ip;
+}
+
+static void route_attr(struct nl_route *route, uint8_t family, uint16_t type, struct reader *value)
+{
+	switch (type) {
+	case RTA_DST_:
+		route->dst.ip = addr_of(value, family);
+		break;
+	case RTA_OIF_:
+		route->ifindex = rd_ne32(value);
+		break;
+	case RTA_GATEWAY_:
+		route->gateway = addr_of(value, family);
+		break;
+	case RTA_PRIORITY_:
+		route->metric = rd_ne32(value);
+		break;
+	case RTA_PREFSRC_:
+		route->prefsrc = addr_of(value, family);
+		break;
+	case RTA_TABLE_:
+		route->table = rd_ne32(value);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool route_read(struct nl_msg *out, struct reader *r)
+{
+	struct reader value;
+	uint16_t type;
+	uint8_t family = rd_u8(r);
+
+	out->route.dst.len = rd_u8(r);
+	rd_skip(r, 2);
+	out->route.table = rd_u8(r);
+	rd_skip(r, 2);
+	out->route.type = rd_u8(r);
+	rd_skip(r, 4);
+	while (next_attr(r, &type, &value)) {
+		route_attr(&out->route, family, type, &value);
+		if (value.bad)
+			return false;
+	}
+	if (out->route.dst.ip.family == IP_NONE)
+		out->route.dst.ip.family = family == AF_INET_ ? IP_V4 : IP_V6;
+	return !r->bad && out->route.dst.len <= ip_len(&out->route.dst.ip) * 8;
+}
+
+static bool address_read(struct nl_msg *out, struct reader *r)
+{
+	struct reader value;
+	uint16_t type;
+	uint8_t family = rd_u8(r);
+	bool local = false;
+
+	out->address.prefix_len = rd_u8(r);
+	out->address.flags = rd_u8(r);
+	out->address.scope = rd_u8(r);
+	out->address.ifindex = rd_ne32(r);
+	while (next_attr(r, &type, &value)) {
+		if (type == IFA_LOCAL_ || (type == IFA_ADDRESS_ && !local)) {
+			out->address.addr = addr_of(&value, family);
+			local = local || type == IFA_LOCAL_;
+		} else if (type == IFA_FLAGS_) {
+			out->address.flags = rd_ne32(&value);
+		}
+		if (value.bad)
+			return false;
+	}
+	return !r->bad;
+}
+
+static bool link_read(struct nl_msg *out, struct reader *r)
+{
+	struct reader value;
+	uint16_t type;
+
+	rd_skip(r, 4);
+	out->link.ifindex = rd_ne32(r);
+	out->link.flags = rd_ne32(r);
+	rd_skip(r, 4);
+	out->link.carrier = true;
+	while (next_attr(r, &type, &value)) {
+		if (type == IFLA_IFNAME_)
+			rd_copy(&value, out->link.name, min_size(value.left, sizeof(out->link.name) - 1));
+		else if (type == IFLA_MASTER_)
+			out->link.master = rd_ne32(&value);
+		else if (type == IFLA_CARRIER_)
+			out->link.carrier = rd_u8(&value) != 0;
+		if (value.bad)
+			return false;
+	}
+	return !r->bad;
+}
+
+static bool rule_read(struct nl_msg *out, struct reader *r)
+{
+	struct reader value;
+	uint16_t type;
+
+	rd_skip(r, 4);
+	out->rule.table = rd_u8(r);
+	rd_skip(r, 3);
+	out->rule.inverted = (rd_ne32(r) & FIB_RULE_INVERT_) != 0;
+	while (next_attr(r, &type, &value)) {
+		if (type == FRA_PRIORITY_)
+			out->rule.priority = rd_ne32(&value);
+		else if (type == FRA_FWMARK_)
+			out->rule.mark = rd_ne32(&value);
+		else if (type == FRA_TABLE_)
+			out->rule.table = rd_ne32(&value);
+		if (value.bad)
+			return false;
+	}
+	return !r->bad;
+}
+
+static bool body_read(struct nl_msg *out, uint16_t type, struct reader *body)
+{
+	switch (type) {
+	case NLMSG_ERROR_:
+		out->kind = NL_ERROR;
+		out->error = -(int)rd_ne32(body);
+		return !body->bad && out->error >= 0;
+	case NLMSG_DONE_:
+		out->kind = NL_DONE;
+		return true;
+	case RTM_NEWROUTE_:
+	case RTM_DELROUTE_:
+		out->kind = type == RTM_NEWROUTE_ ? NL_NEW_ROUTE : NL_DEL_ROUTE;
+		return route_read(out, body);
+	case RTM_NEWADDR_:
+	case RTM_DELADDR_:
+		out->kind = type == RTM_NEWADDR_ ? NL_NEW_ADDR : NL_DEL_ADDR;
+		return address_read(out, body);
+	case RTM_NEWLINK_:
+	case RTM_DELLINK_:
+		out->kind = type == RTM_NEWLINK_ ? NL_NEW_LINK : NL_DEL_LINK;
+		return link_read(out, body);
+	case RTM_NEWRULE_:
+	case RTM_DELRULE_:
+		out->kind = type == RTM_NEWRULE_ ? NL_NEW_RULE : NL_DEL_RULE;
+		return rule_read(out, body);
+	case RTM_NEWNEXTHOP_:
+	case RTM_DELNEXTHOP_:
+		out->kind = NL_NEXTHOP;
+		return true;
+	default:
+		out->kind = NL_OTHER;
+		return true;
+	}
+}
+
+bool nl_next(struct nl_msg *out, const uint8_t *buf, size_t len, size_t *at, bool *bad)
+{
+	struct reader r = reader_of(buf, len);
+	struct reader body;
+	struct nl_msg msg;
+	uint32_t msg_len;
+	uint16_t type;
+
+	*bad = false;
+	rd_skip(&r, *at);
+	if (r.bad || r.left == 0)
+		return false;
+	memset(&msg, 0, sizeof(msg));
+	msg_len = rd_ne32(&r);
+	type = rd_ne16(&r);
+	rd_skip(&r, 2);
+	msg.seq = rd_ne32(&r);
+	rd_skip(&r, 4);
+	body = rd_child(&r, msg_len >= HEADER_LEN ? msg_len - HEADER_LEN : SIZE_MAX);
+	if (r.bad || !body_read(&msg, type, &body)) {
+		*bad = true;
+		return false;
+	}
+	*at += min_size((msg_len + 3u) & ~3u, len - *at);
+	*out = msg;
+	return true;
+}
