@@ -1,0 +1,56 @@
+/*
+ * What the helper's files share: its state, the request under way, and the functions behind the
+ * requests.
+ *
+ * A serve_...() function carries out one judged request; its other half is helper_...() in the
+ * worker. It pushes every descriptor into the job as soon as it is open: main.c sends or, on an
+ * error, closes them. Returns 0 or a negative errno.
+ */
+#ifndef PRIVILEGED_HELPER_H
+#define PRIVILEGED_HELPER_H
+
+#include "ipc/fd_pass.h"
+#include "privileged/audit.h"
+#include "privileged/policy.h"
+#include "privileged/sandbox.h"
+
+#include <errno.h>
+
+struct helper {
+	struct policy policy;
+	struct audit audit;
+	uint32_t capabilities; /* bits of enum ipc_capability */
+	uint32_t ifindex;      /* of the TUN; 0 before tun-open */
+	int netlink; /* NETLINK_ROUTE, the only one that may write; never leaves the helper */
+};
+
+struct job {
+	struct ipc_request request;
+	struct ipc_reply reply;
+	struct fd_pass_message out; /* the descriptors to hand over */
+};
+
+/* @fd: what the system call returned. Returns it, or its negative errno. */
+IPC_MUST_CHECK static inline int job_push(struct job *job, int fd)
+{
+	if (fd < 0)
+		return -errno;
+	job->out.fds[job->out.fd_count++] = fd;
+	return fd;
+}
+
+IPC_MUST_CHECK int serve_tun_open(struct helper *helper, struct job *job);
+IPC_MUST_CHECK int serve_tun_configure(struct helper *helper, struct job *job);
+IPC_MUST_CHECK int serve_udp_open(struct helper *helper, struct job *job);
+IPC_MUST_CHECK int serve_dns_listen(struct helper *helper, struct job *job);
+IPC_MUST_CHECK int serve_tcp_connect(struct helper *helper, struct job *job);
+IPC_MUST_CHECK int serve_route_open(struct helper *helper, struct job *job);
+
+/* Can /dev/net/tun be opened? Makes no interface. Returns 0 or a negative errno. */
+IPC_MUST_CHECK int tun_probe(void);
+
+/* Take the policy rules away and the interface too, whoever still holds its descriptor. Best
+ * effort. */
+void netconfig_remove(const struct helper *helper);
+
+#endif
