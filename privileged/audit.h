@@ -4,8 +4,8 @@
  * audit_begin() comes before a request is judged, audit_request() before its answer is sent.
  * Neither blocks: a line is shorter than what a pipe that polls as writable takes whole. Every
  * request has a number, so one that could not be written leaves a gap. A run of equal refusals is
- * written as its first line at once, and the number of further ones when the run ends: by another
- * outcome, after a second, or with the helper.
+ * written as its first line at once, and the number of further ones when another outcome or the
+ * helper's end ends the run.
  */
 #ifndef PRIVILEGED_AUDIT_H
 #define PRIVILEGED_AUDIT_H
@@ -15,12 +15,10 @@
 #include <stdbool.h>
 
 struct audit {
-	int fd;
-	int run_error; /* positive errno of the run of refusals; 0: there is none */
+	uint64_t seq;       /* of the last request */
+	uint64_t run_count; /* refusals that are not yet written */
 	uint32_t run_type;
-	uint64_t run_count; /* not yet written */
-	uint64_t run_until_us;
-	uint64_t seq; /* of the last request */
+	int run_error; /* positive errno; 0: there is no run */
 };
 
 /* Number the next request. Returns false if the log has no room: the request must not be carried
@@ -29,17 +27,14 @@ IPC_MUST_CHECK bool audit_begin(struct audit *audit);
 
 /*
  * Record the outcome of the request that has begun, as @reply has it. @refused: an error is the
- * helper's own decision, not the kernel's. @now_us: monotonic. Returns 0 or a negative errno: then
- * the line is not in the log.
+ * helper's own decision, not the kernel's. Returns 0 or a negative errno: then the line is not in
+ * the log.
  */
 IPC_MUST_CHECK int audit_request(struct audit *audit, const struct ipc_request *request,
-				 const struct ipc_reply *reply, bool refused, uint64_t now_us);
+				 const struct ipc_reply *reply, bool refused);
 
 /* A line that is not about a request: start, end, or what went wrong with a frame. @error: 0 or a
  * positive errno. */
 IPC_MUST_CHECK int audit_event(struct audit *audit, const char *event, int error);
-
-/* End the run of equal refusals, if there is one. */
-void audit_end_run(struct audit *audit);
 
 #endif

@@ -12,7 +12,6 @@
 
 #include <fcntl.h>
 #include <linux/netlink.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -66,26 +65,24 @@ static void job_fail(struct job *job, int rc)
 /* Judge, carry out and record one request. */
 static void job_run(struct helper *helper, struct job *job)
 {
-	bool refused = true;
 	struct timespec ts;
-	uint64_t now_us;
+	bool refused;
 	int rc;
 
 	job_fail(job, -ENOBUFS);
 	if (!audit_begin(&helper->audit))
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-	rc = policy_judge(&helper->policy, &job->request, now_us);
-	job->reply.error = -rc;
-	if (rc == 0) {
-		refused = false;
+	job->reply.error = 0;
+	rc = policy_judge(&helper->policy, &job->request,
+			  (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000);
+	refused = rc < 0;
+	if (!refused)
 		rc = serve[job->request.type](helper, job);
-	}
 	if (rc < 0)
 		job_fail(job, rc);
 	job->reply.fd_count = job->out.fd_count;
-	if (audit_request(&helper->audit, &job->request, &job->reply, refused, now_us) < 0)
+	if (audit_request(&helper->audit, &job->request, &job->reply, refused) < 0)
 		job_fail(job, -ENOBUFS);
 }
 
@@ -93,18 +90,11 @@ static void job_run(struct helper *helper, struct job *job)
  * contract. */
 static int serve_one(struct helper *helper)
 {
-	const struct timespec second = {.tv_sec = 1};
-	struct pollfd pfd = {.fd = IPC_FD_SOCKET, .events = POLLIN};
 	uint8_t frame[sizeof(struct ipc_request)];
 	struct fd_pass_message in;
 	struct job job = {0};
-	int rc;
+	int rc = fd_pass_receive(IPC_FD_SOCKET, frame, sizeof(frame), &in);
 
-	if (ppoll(&pfd, 1, helper->audit.run_count > 0 ? &second : NULL, NULL) <= 0) {
-		audit_end_run(&helper->audit);
-		return 0;
-	}
-	rc = fd_pass_receive(IPC_FD_SOCKET, frame, sizeof(frame), &in);
 	if (rc == 0 && in.len == 0 && in.fd_count == 0)
 		rc = -ECONNRESET;
 	if (rc == 0)
@@ -122,11 +112,12 @@ static int serve_one(struct helper *helper)
 
 static int start(struct helper *helper)
 {
-	int rc = sandbox_enter();
+	int rc = sandbox_trim(&helper->capabilities);
 
+	if (rc == 0)
+		rc = sandbox_enter();
 	if (rc < 0)
 		return rc;
-	helper->audit.fd = IPC_FD_AUDIT;
 	sandbox_raise(true); /* the kernel looks at the opener's authority too, at each write */
 	helper->netlink =
 	    socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
@@ -138,10 +129,8 @@ static int start(struct helper *helper)
 int main(void)
 {
 	struct helper helper = {0};
-	int rc = sandbox_trim(&helper.capabilities);
+	int rc = start(&helper);
 
-	if (rc == 0)
-		rc = start(&helper);
 	if (rc < 0)
 		_exit(1); /* the front sees the socket's end, and says what to do */
 	do

@@ -32,17 +32,20 @@ static const struct family {
     {AF_INET6, 16, 107, {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11}},
 };
 
-/* Start a request with a family header of @size bytes, which is returned. What is made new must not
- * be there already. */
-static void *begin(union message *message, uint16_t type, size_t size)
+/* Start a request; returns its header of @size bytes, which begins with the family. What is new
+ * must not be there yet. */
+static void *begin(union message *message, uint16_t type, size_t size, uint8_t family)
 {
-	bool makes = type == RTM_NEWADDR || type == RTM_NEWROUTE || type == RTM_NEWRULE;
+	bool new =
+	    type % 4 == 0; /* NEW, DEL, GET, SET of one kind are neighbours from a multiple of 4 */
+	uint8_t *header;
 
 	mnl_nlmsg_put_header(message)->nlmsg_type = type;
-	message->head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	if (makes)
-		message->head.nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
-	return mnl_nlmsg_put_extra_header(&message->head, size);
+	message->head.nlmsg_flags =
+	    (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | (new ? NLM_F_CREATE | NLM_F_EXCL : 0));
+	header = mnl_nlmsg_put_extra_header(&message->head, size);
+	*header = family;
+	return header;
 }
 
 /*
@@ -70,7 +73,7 @@ static int talk(const struct helper *helper, union message *message)
 static int set_link(const struct helper *helper, uint16_t mtu, bool inet6)
 {
 	union message message;
-	struct ifinfomsg *link = begin(&message, RTM_SETLINK, sizeof(*link));
+	struct ifinfomsg *link = begin(&message, RTM_SETLINK, sizeof(*link), AF_UNSPEC);
 	struct nlattr *outer, *inner;
 
 	link->ifi_index = (int)helper->ifindex;
@@ -92,9 +95,8 @@ static int set_address(const struct helper *helper, uint16_t type, const struct 
 		       const uint8_t *addr)
 {
 	union message message;
-	struct ifaddrmsg *body = begin(&message, type, sizeof(*body));
+	struct ifaddrmsg *body = begin(&message, type, sizeof(*body), family->family);
 
-	body->ifa_family = family->family;
 	body->ifa_prefixlen = (uint8_t)(family->size * 8);
 	body->ifa_index = helper->ifindex;
 	mnl_attr_put(&message.head, IFA_LOCAL, family->size, addr);
@@ -104,9 +106,8 @@ static int set_address(const struct helper *helper, uint16_t type, const struct 
 static int add_route(const struct helper *helper, const struct family *family)
 {
 	union message message;
-	struct rtmsg *route = begin(&message, RTM_NEWROUTE, sizeof(*route));
+	struct rtmsg *route = begin(&message, RTM_NEWROUTE, sizeof(*route), family->family);
 
-	route->rtm_family = family->family;
 	route->rtm_dst_len = family->range_bits;
 	route->rtm_protocol = RTPROT_STATIC;
 	route->rtm_type = RTN_UNICAST;
@@ -120,10 +121,9 @@ static int set_rule(const struct helper *helper, uint16_t type, const struct fam
 		    uint32_t number)
 {
 	union message message;
-	struct fib_rule_hdr *rule = begin(&message, type, sizeof(*rule));
+	struct fib_rule_hdr *rule = begin(&message, type, sizeof(*rule), family->family);
 	int rc;
 
-	rule->family = family->family;
 	rule->action = FR_ACT_TO_TBL;
 	rule->flags = FIB_RULE_INVERT;
 	mnl_attr_put_u32(&message.head, FRA_PRIORITY, RULE_PRIORITY_STEP * (number + 1));
@@ -182,7 +182,7 @@ int serve_tun_configure(struct helper *helper, struct job *job)
 void netconfig_remove(const struct helper *helper)
 {
 	union message message;
-	struct ifinfomsg *link = begin(&message, RTM_DELLINK, sizeof(*link));
+	struct ifinfomsg *link = begin(&message, RTM_DELLINK, sizeof(*link), AF_UNSPEC);
 
 	link->ifi_index = (int)helper->ifindex;
 	sandbox_raise(true);

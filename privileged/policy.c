@@ -10,6 +10,8 @@ enum {
 	DNS_SERVER_PORT = 53,
 };
 
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
 /*
  * One unit costs that much of the allowance, which refills with time: burst / cost at once, 1 /
  * cost for ever. Row 0 is for requests of all types together.
@@ -17,14 +19,13 @@ enum {
 static const struct {
 	uint32_t cost_ms;
 	uint32_t burst_ms;
-} rates[IPC_TYPE_END][POLICY_RATES] = {
+} rates[IPC_TYPE_END][2] = {
     [0] = {{4, 1000}},
-    [IPC_HELLO] = {{1000, 1000}},
     [IPC_TUN_OPEN] = {{1000, 1000}},
-    [IPC_TUN_CONFIGURE] = {{1000, 1000}, {1000, 8000}},       /* change, repeat */
-    [IPC_UDP_OPEN] = {{1000, 1000}, {1000, 1000}, {2, 1024}}, /* peer v4, v6; dns */
-    [IPC_DNS_LISTEN] = {{1000, 1000}, {1000, 1000}},          /* v4, v6 */
-    [IPC_TCP_CONNECT] = {{250, 4000}, {31, 2000}},            /* portal, dns */
+    [IPC_TUN_CONFIGURE] = {{1000, 1000}, {1000, 8000}}, /* change, repeat */
+    [IPC_UDP_OPEN] = {{1000, 1000}, {2, 1024}},         /* peer, dns; a unit is a socket */
+    [IPC_DNS_LISTEN] = {{1000, 1000}},
+    [IPC_TCP_CONNECT] = {{250, 4000}, {31, 2000}}, /* portal, dns */
     [IPC_ROUTE_OPEN] = {{1000, 1000}},
     [IPC_FILE_OPEN] = {{250, 4000}},
 };
@@ -43,17 +44,11 @@ static const struct prefix {
 	uint8_t bits;
 	uint8_t bytes[16];
 } prefixes[] = {
-    {ADDR_NEVER, 4, 11, {100, 64}},
-    {ADDR_NEVER, 6, 107, {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11}},
-    {ADDR_NEVER, 4, 8, {0}},
-    {ADDR_NEVER, 4, 3, {224}},
-    {ADDR_LOCAL, 4, 8, {127}},
-    {ADDR_LOCAL, 4, 16, {169, 254}},
-    {ADDR_LOCAL, 6, 128, {[15] = 1}},
-    {ADDR_NEVER, 6, 96, {0}},
-    {ADDR_NEVER, 6, 96, {[10] = 0xff, [11] = 0xff}},
-    {ADDR_NEVER, 6, 8, {0xff}},
-    {ADDR_LOCAL, 6, 10, {0xfe, 0x80}},
+    {ADDR_NEVER, 4, 11, {100, 64}},   {ADDR_NEVER, 6, 107, {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11}},
+    {ADDR_NEVER, 4, 8, {0}},          {ADDR_NEVER, 4, 3, {224}},
+    {ADDR_LOCAL, 4, 8, {127}},        {ADDR_LOCAL, 4, 16, {169, 254}},
+    {ADDR_LOCAL, 6, 128, {[15] = 1}}, {ADDR_NEVER, 6, 80, {0}},
+    {ADDR_NEVER, 6, 8, {0xff}},       {ADDR_LOCAL, 6, 10, {0xfe, 0x80}},
 };
 
 static bool in_prefix(const uint8_t *addr, const struct prefix *prefix)
@@ -73,14 +68,15 @@ static enum addr_kind addr_kind(uint8_t family, const uint8_t addr[16])
 	return ADDR_PLAIN;
 }
 
+/* @rate: the column, and the family in its lowest bit: each has an allowance of its own. */
 static bool take(struct policy *policy, uint32_t type, size_t rate, unsigned int units,
 		 uint64_t now)
 {
 	uint64_t *ready = &policy->ready_us[type][rate];
-	uint64_t cost = units * UINT64_C(1000) * rates[type][rate].cost_ms;
+	uint64_t cost = units * UINT64_C(1000) * rates[type][rate / 2].cost_ms;
 	uint64_t after = (*ready > now ? *ready : now) + cost;
 
-	if (after - now > UINT64_C(1000) * rates[type][rate].burst_ms)
+	if (after - now > UINT64_C(1000) * rates[type][rate / 2].burst_ms)
 		return false;
 	*ready = after;
 	return true;
@@ -91,22 +87,16 @@ bool policy_tun_is(const struct policy *policy, const struct ipc_args *tun)
 	return policy->families != 0 && memcmp(&policy->tun, tun, sizeof(*tun)) == 0;
 }
 
-static bool name_ok(const char *name)
-{
-	static const char letters[] =
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-
-	return strncmp(name, "tun-", 4) == 0 && name[4] != '\0' &&
-	       name[strspn(name, letters)] == '\0';
-}
-
 static bool hello_ok(const struct ipc_policy *stated)
 {
+	const char *name = stated->tun_name;
+
 	for (size_t i = 0; i < stated->file_count; i++) {
 		if (stated->files[i][0] != '/')
 			return false;
 	}
-	return name_ok(stated->tun_name) && stated->receive_buffer <= MAX_BUFFER &&
+	return strncmp(name, "tun-", 4) == 0 && name[4] != '\0' &&
+	       name[strspn(name, NAME_LETTERS)] == '\0' && stated->receive_buffer <= MAX_BUFFER &&
 	       stated->send_buffer <= MAX_BUFFER && stated->portal_port != 0 &&
 	       stated->udp_port >= MIN_UDP_PORT && stated->udp_port <= MAX_UDP_PORT;
 }
@@ -137,8 +127,7 @@ static bool tcp_connect_ok(const struct policy *policy, const struct ipc_args *a
 	       args->port == (dns ? DNS_SERVER_PORT : policy->stated.portal_port);
 }
 
-/* Is it within the policy, and which of its type's rates does it count for? */
-static bool request_ok(const struct policy *policy, const struct ipc_request *request, size_t *rate)
+static bool request_ok(const struct policy *policy, const struct ipc_request *request)
 {
 	const struct ipc_args *args = &request->args;
 
@@ -148,16 +137,12 @@ static bool request_ok(const struct policy *policy, const struct ipc_request *re
 	case IPC_TUN_OPEN:
 		return !policy->tun_open;
 	case IPC_TUN_CONFIGURE:
-		*rate = policy_tun_is(policy, args);
 		return tun_configure_ok(policy, args);
 	case IPC_UDP_OPEN:
-		*rate = args->role == IPC_UDP_DNS ? 2 : args->family == 6;
 		return args->role == IPC_UDP_DNS || args->number == 1;
 	case IPC_DNS_LISTEN:
-		*rate = args->family == 6;
 		return dns_listen_ok(policy, args);
 	case IPC_TCP_CONNECT:
-		*rate = args->role == IPC_TCP_DNS;
 		return tcp_connect_ok(policy, args);
 	case IPC_FILE_OPEN:
 		return args->number < policy->stated.file_count;
@@ -170,12 +155,18 @@ static bool request_ok(const struct policy *policy, const struct ipc_request *re
 
 int policy_judge(struct policy *policy, const struct ipc_request *request, uint64_t now_us)
 {
-	unsigned int units = request->type == IPC_UDP_OPEN ? request->args.number : 1;
-	size_t rate = 0;
+	const struct ipc_args *args = &request->args;
+	unsigned int units = request->type == IPC_UDP_OPEN ? args->number : 1;
+	bool second =
+	    request->type == IPC_TUN_CONFIGURE ? policy_tun_is(policy, args) : args->role == 2;
 
 	if (!take(policy, 0, 0, 1, now_us))
 		return -EDQUOT;
-	if (!request_ok(policy, request, &rate))
+	if (!request_ok(policy, request))
 		return -EPERM;
-	return take(policy, request->type, rate, units, now_us) ? 0 : -EAGAIN;
+	if (request->type == IPC_HELLO)
+		return 0;
+	return take(policy, request->type, second * 2U + (args->family == 6), units, now_us)
+		   ? 0
+		   : -EAGAIN;
 }

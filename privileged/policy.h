@@ -9,17 +9,14 @@
 
 #include <stdbool.h>
 
-enum {
-	POLICY_RATES = 3
-}; /* of one type of request: by family, by role, or whether it changes anything */
-
 struct policy {
 	bool greeted;
 	bool tun_open;            /* the TUN was handed out, once for ever */
 	uint8_t families;         /* that tun-configure got to work, bits of enum ipc_family_bit */
 	struct ipc_policy stated; /* from the greeting, fixed from then on */
 	struct ipc_args tun;      /* as last configured; all zero before */
-	uint64_t ready_us[IPC_TYPE_END][POLICY_RATES]; /* when the allowance will be whole again */
+	uint64_t ready_us[IPC_TYPE_END]
+			 [4]; /* when the allowance is whole again, by role and family */
 };
 
 /* Is the TUN configured exactly so already? */

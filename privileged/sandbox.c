@@ -78,31 +78,25 @@ void sandbox_raise(bool up)
 		_exit(1);
 }
 
-/* SIGKILL, SIGSTOP and the C library's own two refuse, and need nothing. */
-static void set_signals(void)
-{
-	const uint64_t ignored =
-	    1U << SIGINT | 1U << SIGTERM | 1U << SIGHUP | 1U << SIGXFSZ | 1U << SIGPIPE;
-	sigset_t none;
-
-	for (int number = 1; number < NSIG - 1; number++)
-		(void)signal(number, ignored >> number & 1 ? SIG_IGN : SIG_DFL);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 int sandbox_enter(void)
 {
+	const uint64_t ignored =
+	    1 << SIGINT | 1 << SIGTERM | 1 << SIGHUP | 1 << SIGXFSZ | 1 << SIGPIPE;
 	const struct rlimit no_core = {0, 0};
+	sigset_t none;
 
 	for (int fd = 0; fd <= IPC_FD_AUDIT; fd++) {
 		if (fcntl(fd, F_GETFD) < 0)
 			return -EBADF; /* or a descriptor made later would take its place */
 	}
 	closefrom(IPC_FD_AUDIT + 1);
-	set_signals();
-	if (clearenv() != 0 || chdir("/") < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	/* SIGKILL, SIGSTOP and the C library's own two refuse, and need nothing. */
+	for (int number = 1; number < NSIG - 1; number++)
+		(void)signal(number, ignored >> number & 1 ? SIG_IGN : SIG_DFL);
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0 || clearenv() != 0 || chdir("/") < 0 ||
+	    setrlimit(RLIMIT_CORE, &no_core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -EPERM;
 	return 0;
 }
@@ -129,7 +123,6 @@ int sandbox_seal(void)
 
 	/* What libseccomp frees after loading must not lead to a system call. */
 	mallopt(M_TRIM_THRESHOLD, INT_MAX);
-	mallopt(M_MMAP_THRESHOLD, INT_MAX);
 	/* Level 1 loads by prctl(2): an outer filter may kill at seccomp(2). */
 	if (seccomp_api_set(1) < 0)
 		return -EINVAL;
@@ -137,6 +130,5 @@ int sandbox_seal(void)
 	rc = filter ? add_rules(filter) : -ENOMEM;
 	if (rc == 0)
 		rc = seccomp_load(filter);
-	seccomp_release(filter);
-	return rc;
+	return rc; /* the filter's memory stays: nothing is to be freed from here on */
 }

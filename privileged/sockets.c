@@ -198,15 +198,13 @@ static int lock_filter(int fd, const uint16_t *types)
 }
 
 /* Opened without the capability in effect, so that the socket itself can never write. */
-static int open_route(struct job *job, const uint16_t *types, unsigned int kind)
+static int open_route(struct job *job, const uint16_t *types, unsigned int kind, uint32_t groups)
 {
-	union address own = {.netlink = {.nl_family = AF_NETLINK}};
+	union address own = {.netlink = {.nl_family = AF_NETLINK, .nl_groups = groups}};
 	int fd = job_push(
 	    job, socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE));
 	int rc = fd < 0 ? fd : lock_filter(fd, types);
 
-	if (kind == SOCKETS_EVENTS)
-		own.netlink.nl_groups = EVENT_GROUPS;
 	if (rc == 0)
 		rc = set_options(fd, NULL, kind);
 	if (rc == 0 && bind(fd, &own.any, sizeof(own.netlink)) < 0)
@@ -216,8 +214,8 @@ static int open_route(struct job *job, const uint16_t *types, unsigned int kind)
 
 int serve_route_open(struct helper *helper, struct job *job)
 {
-	int rc = open_route(job, lookup_types, SOCKETS_LOOKUP);
+	int rc = open_route(job, lookup_types, SOCKETS_LOOKUP, 0);
 
 	(void)helper;
-	return rc < 0 ? rc : open_route(job, event_types, SOCKETS_EVENTS);
+	return rc < 0 ? rc : open_route(job, event_types, SOCKETS_EVENTS, EVENT_GROUPS);
 }

@@ -7,6 +7,7 @@
 #include "loop/loop.h"
 #include "sandbox.h"
 
+#include <malloc.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,8 +110,11 @@ static int run(struct boot *boot)
 
 	boot_wipe(boot);
 	status = loop ? run_imprisoned(loop, &sandbox, log) : fail(err);
+#ifdef FZGW_CHECKED
+	/* So that a check for leaks has something to say. */
 	loop_free(loop);
 	log_free(log);
+#endif
 	return status;
 }
 
@@ -118,6 +122,9 @@ int main(void)
 {
 	struct boot boot;
 
+	/* Large blocks come from the heap like all others, so that the prison can do without munmap
+	 * and mremap. */
+	mallopt(M_MMAP_MAX, 0);
 	if (sodium_init() < 0)
 		return fail("libsodium does not start: the kernel gives no random numbers.");
 	if (boot_read(BOOT_FD_BOOT, &boot) < 0)
@@ -125,5 +132,6 @@ int main(void)
 			    "by nobody else.");
 	close(BOOT_FD_BOOT);
 	warm_up();
-	return run(&boot);
+	/* What is left the kernel releases: doing it here takes calls that the prison refuses. */
+	_exit(run(&boot));
 }

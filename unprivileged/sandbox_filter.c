@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -77,10 +78,12 @@ static const struct rule rules[] = {
     ALWAYS(readv, "libevent: a buffer's socket"),
     ALWAYS(writev, "loop: a packet with its header into the TUN; libevent: a buffer's socket"),
     ALWAYS(recvmsg, "helper_client: replies with descriptors; netlink; error queues"),
+    ALWAYS(recvfrom, "netlink; a name server's answer"),
     ALWAYS(recvmmsg, "loop: a batch of datagrams"),
     /* Without MSG_FASTOPEN, which would be a connect. */
     WHEN(sendmsg, ONLY_BITS(2, MSG_NOSIGNAL | MSG_DONTWAIT),
 	 "loop: a batch with UDP_SEGMENT; netlink; helper_client"),
+    WHEN(sendto, ONLY_BITS(3, MSG_NOSIGNAL | MSG_DONTWAIT), "netlink; a query to a name server"),
     ALWAYS(EPOLL_WAIT, "libevent: sleep"),
     ALWAYS(epoll_ctl, "libevent: what to wake up for"),
     ALWAYS(POLL, "helper_client: at most a second for the reply"),
@@ -103,9 +106,7 @@ static const struct rule rules[] = {
     WHEN(fcntl, IS(1, F_GETFD), "libevent: is it close-on-exec"),
     WHEN_BOTH(fcntl, IS(1, F_SETFD), IS(2, FD_CLOEXEC), "libevent: make it close-on-exec"),
     WHEN_BOTH(mmap, IS(2, PROT_READ | PROT_WRITE), IS(3, MAP_PRIVATE | MAP_ANONYMOUS),
-	      "malloc: a large block"),
-    ALWAYS(munmap, "malloc: a large block"),
-    WHEN(mremap, IS(3, MREMAP_MAYMOVE), "realloc: a large block"),
+	      "malloc: where the heap cannot grow (it never unmaps, see main.c)"),
     ALWAYS(brk, "malloc: the heap"),
     WHEN(futex, IS(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG), "OpenSSL: end of a pthread_once()"),
     ALWAYS(clock_gettime, "the clock where the vDSO has none"),
@@ -116,6 +117,15 @@ static const struct rule rules[] = {
     ALWAYS(restart_syscall, "poll() after SIGSTOP and SIGCONT"),
     ALWAYS(exit_group, "the end"),
 };
+
+/*
+ * The C library makes fstat() a newfstatat(), which takes a path. Here it is its own system call;
+ * this definition comes before the library's in every program that has the prison.
+ */
+int fstat(int fd, struct stat *st)
+{
+	return (int)syscall(SYS_fstat, fd, st);
+}
 
 size_t sandbox_allowed_calls(size_t *by_argument)
 {

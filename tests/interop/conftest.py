@@ -51,8 +51,7 @@ class Run(gateway_module.Gateway):
         """Starts it and waits until it has joined and its interface stands."""
         self.start(**kwargs)
         try:
-            self.lab.wait_joined(15)
-            self.lab.net.wait_for(self.interface_up, 5, "the tunnel interface")
+            self.wait_online()
         except TimeoutError as exc:
             raise AssertionError(f"{exc}\n{self.output()[-4000:]}") from exc
         return self

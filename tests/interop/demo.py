@@ -70,8 +70,7 @@ class Demo:
         started = time.monotonic()
         self.gateway.start()
         try:
-            params = self.lab.wait_joined(10)
-            net.wait_for(self.gateway.interface_up, 5, "the tunnel interface")
+            params = self.gateway.wait_online()
         except TimeoutError as exc:
             raise Failed(f"{exc}\n{self.gateway.output()[-3000:]}") from exc
         say(f"joined the portal after {time.monotonic() - started:.2f} s as {params['user_agent']}")

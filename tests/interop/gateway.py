@@ -16,6 +16,7 @@ import stat
 import subprocess
 import time
 
+import control
 import net
 
 REPO = net.REPO
@@ -122,6 +123,7 @@ class Gateway:
 
     def __init__(self, network, installed):
         self.net, self.installed = network, installed
+        self.portal = control.Control(network.portal_socket)
         self.proc = None
         self.label = "gateway"
         self.runs = 0
@@ -203,6 +205,18 @@ class Gateway:
 
     def interface_up(self):
         return self.net.run("gw", "ip", "-o", "addr", "show", "dev", TUN, check=False).stdout.count("inet") >= 2
+
+    def wait_online(self, seconds=15):
+        """Until it has joined the portal and its interface stands; its parameters at the portal."""
+        state = {}
+
+        def ready():
+            if not self.alive():
+                raise TimeoutError("the gateway ended")
+            state.update(self.portal.get("/state"))
+            return state["joined"] and self.interface_up()
+        net.wait_for(ready, seconds, "a gateway at the portal, with its interface")
+        return state["gateway"]
 
     def left_over(self):
         """What of the gateway is still in its namespace: interface, routes, rules."""

@@ -486,6 +486,10 @@ void conn_authorize(struct gateway *g, const struct portal_flow *flow)
 	struct turn *relay = NULL;
 	bool fresh = !c || !conn_is_for(c, flow);
 
+	if (flow->v2) {
+		flow_refused(g, flow, "protocol v2 was not asked for");
+		return;
+	}
 	if (!tunnel_has_addresses(g->tunnel)) {
 		flow_refused(g, flow, "no init seen yet");
 		return;

@@ -12,8 +12,9 @@ enum {
 	MAX_TCP_SEGMENTS = GSO_MAX_SEGMENTS,
 	MAX_GROUP_LEN = 65535,
 	NO_SLOT = OPEN_GROUPS,
-	NO_PACKET = UINT32_MAX,
 };
+
+#define NO_PACKET UINT32_MAX
 
 /* One packet on its way out. */
 struct piece {

@@ -227,6 +227,12 @@ static bool flow_read(struct portal_msg *out, const cJSON *payload)
 	       expiry_read(payload, &flow->expires_at);
 }
 
+static bool flow_v2_read(struct portal_msg *out, const cJSON *payload)
+{
+	out->u.flow.v2 = true;
+	return flow_read(out, payload);
+}
+
 static bool candidates_read(struct portal_msg *out, const cJSON *payload)
 {
 	struct portal_candidates *msg = &out->u.candidates;
@@ -300,6 +306,7 @@ static const struct {
 } readers[] = {
 	{ "init", PORTAL_INIT, init_read },
 	{ "authorize_flow", PORTAL_AUTHORIZE_FLOW, flow_read },
+	{ "create_authorization", PORTAL_AUTHORIZE_FLOW, flow_v2_read },
 	{ "ice_candidates", PORTAL_ICE_CANDIDATES, candidates_read },
 	{ "invalidate_ice_candidates", PORTAL_INVALIDATE_ICE_CANDIDATES, candidates_read },
 	{ "reject_access", PORTAL_REJECT_ACCESS, access_read },

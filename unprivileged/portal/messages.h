@@ -64,6 +64,7 @@ struct portal_flow {
 	struct ip_addr client_v4, client_v6;
 	struct portal_ice_credentials gateway_ice, client_ice;
 	int64_t expires_at;		/* TUNNEL_NEVER_EXPIRES for null */
+	bool v2;			/* came as create_authorization, which a v1 connection never asks for */
 };
 
 struct portal_candidates {

@@ -9,10 +9,9 @@
 #include "base/defs.h"
 #include "base/rng.h"
 
-enum {
-	KEYMAP_KEY_LEN = 16,
-	KEYMAP_NONE = UINT32_MAX,
-};
+enum { KEYMAP_KEY_LEN = 16 };
+
+#define KEYMAP_NONE UINT32_MAX
 
 struct keymap;
 

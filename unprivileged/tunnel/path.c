@@ -23,6 +23,7 @@ static const char *const drop_names[DROP_KINDS] = {
 	[DROP_NOT_ALLOWED] = "NotAllowed",
 	[DROP_RATE] = "IcmpRate",
 	[DROP_SOURCE_ROUTE] = "SourceRoute",
+	[DROP_NOT_CONNECTED] = "NotConnected",
 	[DROP_OTHER] = "Other",
 };
 

@@ -143,13 +143,17 @@ class Helper:
         assert configured.error == 0 and configured.word(0) == 3
         return opened.fds[0]
 
-    def audit(self):
-        """All lines so far."""
-        while select.select([self.audit_read], [], [], 0.05)[0]:
+    def drain(self, wait=0.0):
+        """Make room in the log's pipe."""
+        while select.select([self.audit_read], [], [], wait)[0]:
             data = os.read(self.audit_read, 65536)
             if not data:
                 break
             self.audit_text += data
+
+    def audit(self):
+        """All lines so far."""
+        self.drain(0.05)
         return [json.loads(line) for line in self.audit_text.decode().splitlines()]
 
     def ended(self, timeout=1.0):

@@ -14,6 +14,7 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -157,6 +158,7 @@ static int by_number(const char *text)
 
 int main(int argc, char **argv)
 {
+	mallopt(M_MMAP_MAX, 0);
 	if (sodium_init() < 0)
 		return SETUP_FAILED;
 	if (argc < 2)

@@ -59,6 +59,9 @@ struct peer_check {
 	const char *username, *key;	/* NULL: the right ones */
 };
 
+/* For cmocka_run_group_tests(): what the process needs once. */
+int peer_group_setup(void **state);
+
 struct endpoint at(const char *text);
 
 void peer_open(struct peer *peer);

@@ -680,5 +680,5 @@ int main(void)
 		CASE(candidate_within_the_grace_recovers),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, peer_group_setup, NULL);
 }

@@ -351,5 +351,5 @@ int main(void)
 		CASE(aggressive_nomination_is_followed),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, peer_group_setup, NULL);
 }
