@@ -1,7 +1,8 @@
 /*
- * One ICE agent under an arbitrary sequence of events: candidates, signed and raw STUN messages, answers to its own checks,
- * time. Each event is a byte that says which, then its parameters. After each: tables within their limits, destinations that a
- * peer may make us use, sources that are ours, well-formed signed messages, a deadline in the future, a final failure.
+ * One ICE agent under an arbitrary sequence of events: candidates, signed and raw STUN messages,
+ * answers to its own checks, time. Each event is a byte that says which, then its parameters. After
+ * each: tables within their limits, destinations that a peer may make us use, sources that are
+ * ours, well-formed signed messages, a deadline in the future, a final failure.
  */
 #include <sodium.h>
 #include <string.h>
@@ -29,12 +30,15 @@ enum event {
 	EVENTS,
 };
 
-enum { REMEMBERED = 8, MAX_EVENTS = 4000 };
+enum {
+	REMEMBERED = 8,
+	MAX_EVENTS = 4000
+};
 
 struct run {
 	struct ice *ice;
 	uint64_t now_us;
-	struct ice_path checks[REMEMBERED];	/* newest checks, to be answered */
+	struct ice_path checks[REMEMBERED]; /* newest checks, to be answered */
 	struct stun_txid ids[REMEMBERED];
 	unsigned n_checks;
 	bool failed;
@@ -73,8 +77,9 @@ static void check_message(struct run *run, const struct ice_output *out)
 	key = msg.class == STUN_REQUEST ? peer_pwd : our_pwd;
 	BUG_ON(!stun_msg_verify(&msg, data, len, (const uint8_t *)key, strlen(key)));
 	BUG_ON(msg.class == STUN_SUCCESS &&
-	       !endpoint_eq(&msg.mapped, &(struct endpoint){ .ip = out->u.transmit.path.remote.ip,
-	                                                     .port = out->u.transmit.path.remote.port }));
+	       !endpoint_eq(&msg.mapped,
+			    &(struct endpoint){.ip = out->u.transmit.path.remote.ip,
+					       .port = out->u.transmit.path.remote.port}));
 	if (msg.class == STUN_REQUEST) {
 		unsigned slot = run->n_checks++ % REMEMBERED;
 
@@ -132,7 +137,7 @@ static void check_agent(const struct run *run)
 /* Few addresses, so that events meet; now and then any. */
 static struct endpoint any_endpoint(struct reader *r)
 {
-	struct endpoint ep = { .port = 40000 };
+	struct endpoint ep = {.port = 40000};
 	uint8_t which = rd_u8(r);
 
 	ep.ip.family = which & 1 ? IP_V6 : IP_V4;
@@ -140,9 +145,9 @@ static struct endpoint any_endpoint(struct reader *r)
 		rd_copy(r, ep.ip.bytes, ip_len(&ep.ip));
 		ep.port = rd_u16(r);
 	} else if (ep.ip.family == IP_V4) {
-		memcpy(ep.ip.bytes, (const uint8_t[4]){ 192, 0, 2, which >> 1 }, 4);
+		memcpy(ep.ip.bytes, (const uint8_t[4]){192, 0, 2, which >> 1}, 4);
 	} else {
-		memcpy(ep.ip.bytes, (const uint8_t[4]){ 0x20, 1, 0xd, 0xb8 }, 4);
+		memcpy(ep.ip.bytes, (const uint8_t[4]){0x20, 1, 0xd, 0xb8}, 4);
 		ep.ip.bytes[15] = which >> 1;
 	}
 	return ep;
@@ -150,7 +155,7 @@ static struct endpoint any_endpoint(struct reader *r)
 
 static void candidate_event(struct run *run, struct reader *r, enum ice_input_kind kind)
 {
-	struct ice_input in = { .kind = kind };
+	struct ice_input in = {.kind = kind};
 	uint8_t flags = rd_u8(r);
 
 	in.u.candidate.kind = (enum candidate_kind)(flags & 3);
@@ -164,9 +169,9 @@ static void candidate_event(struct run *run, struct reader *r, enum ice_input_ki
 }
 
 static void stun_event(struct run *run, const uint8_t *buf, size_t len, const struct endpoint *src,
-                       const struct endpoint *dst)
+		       const struct endpoint *dst)
 {
-	struct ice_input in = { .kind = ICE_INPUT_STUN };
+	struct ice_input in = {.kind = ICE_INPUT_STUN};
 	struct stun_msg msg;
 
 	if (!stun_msg_read(&msg, buf, len))
@@ -183,7 +188,7 @@ static void request_event(struct run *run, struct reader *r)
 {
 	struct endpoint src = any_endpoint(r), dst = any_endpoint(r);
 	const char *name = ice_username(run->ice);
-	struct stun_txid txid = { { rd_u8(r) } };
+	struct stun_txid txid = {{rd_u8(r)}};
 	uint8_t flags = rd_u8(r), buf[256];
 	struct stun_builder b;
 	size_t len;
@@ -235,12 +240,12 @@ static void timer_event(struct run *run, bool to_deadline, uint64_t wait_us)
 		run->now_us += wait_us;
 	else if (at_us != NEVER_US && at_us > run->now_us)
 		run->now_us = at_us;
-	ice_handle(run->ice, &(struct ice_input){ .kind = ICE_INPUT_TIMEOUT }, run->now_us);
+	ice_handle(run->ice, &(struct ice_input){.kind = ICE_INPUT_TIMEOUT}, run->now_us);
 }
 
 static void event(struct run *run, struct reader *r)
 {
-	struct ice_input profile = { .kind = ICE_INPUT_PROFILE };
+	struct ice_input profile = {.kind = ICE_INPUT_PROFILE};
 
 	switch ((enum event)(rd_u8(r) % EVENTS)) {
 	case EVENT_LOCAL_ADD:
@@ -281,15 +286,15 @@ static void event(struct run *run, struct reader *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct reader r = reader_of(data, len);
-	struct run run = { .now_us = 1000 * US_PER_S };
+	struct run run = {.now_us = 1000 * US_PER_S};
 	struct rng_seeded seed;
 	struct secret_arena *arena = NULL;
 	struct ice_config cfg = {
-		.local_ufrag = "6frn",
-		.local_pwd = our_pwd,
-		.remote_ufrag = "hzxq",
-		.remote_pwd = peer_pwd,
-		.tag = 0xabcdef,
+	    .local_ufrag = "6frn",
+	    .local_pwd = our_pwd,
+	    .remote_ufrag = "hzxq",
+	    .remote_pwd = peer_pwd,
+	    .tag = 0xabcdef,
 	};
 
 	if (sodium_init() < 0)

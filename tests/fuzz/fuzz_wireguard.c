@@ -1,6 +1,7 @@
 /*
  * Foreign datagrams against an interface that has one peer with a live session: classification,
- * handshake messages, cookie replies and data.
+ * handshake messages, cookie replies and data. Behind it: handshake.c, noise.c, cookie.c,
+ * session.c.
  *
  * Input: a mode byte, then the datagram (raw), or changes to a genuine message. Properties: a
  * changed message is never taken, a refused one leaves no answer, no state and its own bytes; only
@@ -27,11 +28,11 @@ enum {
 };
 
 enum mode {
-	MODE_RAW,		/* the input is the datagram */
-	MODE_STAMPED,		/* the same, with a valid MAC1 if it is a handshake message */
-	MODE_BUSY,		/* the same, beyond the limit */
-	MODE_TO_SESSION,	/* the input is a data message to the live session */
-	MODE_INITIATION,	/* the input changes a genuine message of this kind */
+	MODE_RAW,        /* the input is the datagram */
+	MODE_STAMPED,    /* the same, with a valid MAC1 if it is a handshake message */
+	MODE_BUSY,       /* the same, beyond the limit */
+	MODE_TO_SESSION, /* the input is a data message to the live session */
+	MODE_INITIATION, /* the input changes a genuine message of this kind */
 	MODE_RESPONSE,
 	MODE_DATA,
 	MODES,
@@ -54,9 +55,9 @@ static uint8_t *message(struct world *w)
 
 static struct endpoint source(void)
 {
-	const uint8_t bytes[4] = { 198, 51, 100, 7 };
+	const uint8_t bytes[4] = {198, 51, 100, 7};
 
-	return (struct endpoint){ .ip = ip_v4(bytes), .port = 1234 };
+	return (struct endpoint){.ip = ip_v4(bytes), .port = 1234};
 }
 
 /* The next message of a side into the room; false when it is silent. */
@@ -89,8 +90,8 @@ static bool deliver(struct world *w, int to, uint64_t now_us)
 
 static void set_up(struct world *w)
 {
-	const uint8_t psk[WG_KEY_LEN] = { 1 };
-	struct wg_config cfg = { .max_peers = 3, .unix_us = 1000 };
+	const uint8_t psk[WG_KEY_LEN] = {1};
+	struct wg_config cfg = {.max_peers = 3, .unix_us = 1000};
 
 	CHECK(sodium_init() >= 0);
 	w->arena = secret_arena_new(8);
@@ -172,7 +173,7 @@ static void stamp(struct world *w)
 
 	if (type == WG_INITIATION || type == WG_RESPONSE)
 		wg_cookie_stamp(w->wg[0]->crypto, wg_public_key(w->wg[0]), NULL, message(w),
-		                w->len);
+				w->len);
 }
 
 /* True when the datagram is a changed or foreign one, so that it must be refused. */

@@ -44,15 +44,15 @@ struct world {
 	uint64_t now_us;
 	struct flight wire[WIRE];
 	size_t flying;
-	uint32_t packets;		/* number of the next packet, which is also its content */
+	uint32_t packets; /* number of the next packet, which is also its content */
 	bool arrived[PACKETS];
 	uint64_t sealed_us[PACKETS];
 };
 
 static void set_up(struct world *w)
 {
-	const uint8_t psk[WG_KEY_LEN] = { 1 };
-	struct wg_config cfg = { .max_peers = 2, .unix_us = 1000 };
+	const uint8_t psk[WG_KEY_LEN] = {1};
+	struct wg_config cfg = {.max_peers = 2, .unix_us = 1000};
 
 	CHECK(sodium_init() >= 0);
 	w->arena = secret_arena_new(8);
@@ -102,7 +102,7 @@ static void drain(struct world *w, int side)
 
 static void send_packet(struct world *w, int from)
 {
-	uint8_t msg[ROOM] = { 0 };
+	uint8_t msg[ROOM] = {0};
 	struct writer text = writer_of(msg + WG_SCRATCH + WG_DATA_HEADER, PACKET);
 	bool can = wg_can_seal(w->peer[from], w->now_us);
 	size_t len;
@@ -136,7 +136,7 @@ static void check_packet(struct world *w, const uint8_t *inner, size_t len)
 /* One copy of the flight arrives; the flight itself stays. */
 static void arrive(struct world *w, const struct flight *f)
 {
-	struct endpoint src = { .port = 9 }, dst;
+	struct endpoint src = {.port = 9}, dst;
 	const int to = f->to;
 	uint8_t room[ROOM];
 	struct wg_peer *peer;
@@ -211,6 +211,14 @@ static void check_limits(const struct world *w, int side)
 	CHECK(wg_peer_deadline(peer) <= add_us(peer->established_us, WG_DEAD_US) || peer->expired);
 }
 
+static void jump_to_deadline(struct world *w)
+{
+	uint64_t first = min_u64(wg_peer_deadline(w->peer[0]), wg_peer_deadline(w->peer[1]));
+
+	if (first != NEVER_US && first > w->now_us)
+		w->now_us = first;
+}
+
 static void run_event(struct world *w, struct reader *in)
 {
 	const uint8_t op = rd_u8(in);
@@ -241,13 +249,7 @@ static void run_event(struct world *w, struct reader *in)
 		wg_peer_set_path(w->peer[side], (arg & 3) != 0, w->now_us);
 		break;
 	case 7:
-		w->now_us = min_u64(min_u64(wg_peer_deadline(w->peer[0]),
-		                            wg_peer_deadline(w->peer[1])),
-		                    w->now_us + 600 * US_PER_S) > w->now_us
-		                ? min_u64(min_u64(wg_peer_deadline(w->peer[0]),
-		                                  wg_peer_deadline(w->peer[1])),
-		                          w->now_us + 600 * US_PER_S)
-		                : w->now_us;
+		jump_to_deadline(w);
 		break;
 	}
 	for (int i = 0; i < 2; i++) {

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { ABSENT = UINT32_MAX };
+static const uint32_t absent = UINT32_MAX;
 
 struct heap_node {
 	uint64_t deadline_us;
@@ -11,7 +11,7 @@ struct heap_node {
 
 struct heap {
 	struct heap_node *nodes;
-	uint32_t *where;	/* key -> position, ABSENT if not queued */
+	uint32_t *where;	/* key -> position, absent if not queued */
 	uint32_t count, capacity;
 };
 
@@ -28,7 +28,7 @@ struct heap *heap_new(uint32_t capacity)
 		return NULL;
 	}
 	for (uint32_t i = 0; i < capacity; i++)
-		heap->where[i] = ABSENT;
+		heap->where[i] = absent;
 	heap->capacity = capacity;
 	return heap;
 }
@@ -87,7 +87,7 @@ static void remove_at(struct heap *heap, uint32_t at)
 {
 	struct heap_node last = heap->nodes[--heap->count];
 
-	heap->where[heap->nodes[at].key] = ABSENT;
+	heap->where[heap->nodes[at].key] = absent;
 	if (at == heap->count)
 		return;
 	place(heap, at, last);
@@ -102,11 +102,11 @@ void heap_set(struct heap *heap, uint32_t key, uint64_t deadline_us)
 	BUG_ON(key >= heap->capacity);
 	at = heap->where[key];
 	if (deadline_us == NEVER_US) {
-		if (at != ABSENT)
+		if (at != absent)
 			remove_at(heap, at);
 		return;
 	}
-	if (at == ABSENT) {
+	if (at == absent) {
 		at = heap->count++;
 		place(heap, at, (struct heap_node){ .deadline_us = deadline_us, .key = key });
 	} else if (heap->nodes[at].deadline_us == deadline_us) {

@@ -70,10 +70,10 @@ static bool directive_parse(struct directive *out, const char *text, size_t len)
 	if (span) {
 		const char *close = memchr(span, ']', (size_t)(text + len - span));
 
-		if (!close)
+		if (!close || (close + 1 < text + len && close[1] != '='))
 			return false;
 		target_len = (size_t)(span - text);
-		equals = memchr(close, '=', (size_t)(text + len - close));
+		equals = close + 1 < text + len ? close + 1 : NULL;
 	} else if (equals) {
 		target_len = (size_t)(equals - text);
 	}
@@ -169,9 +169,9 @@ static void put(struct line *line, const char *text, size_t len)
 {
 	size_t room = sizeof(line->buf) - 2 - line->len;	/* "}" and the line's end */
 
-	if (len > room) {
+	if (line->full || len > room) {
 		line->full = true;
-		len = room;
+		return;
 	}
 	memcpy(line->buf + line->len, text, len);
 	line->len += len;
@@ -182,25 +182,60 @@ static void put_text(struct line *line, const char *text)
 	put(line, text, strlen(text));
 }
 
-/* Control characters, quotes and backslashes never reach a terminal or break a JSON string. */
+/*
+ * The length of the UTF-8 character at @text, 0 if there is none. [RFC 3629 section 4] The bytes end at a NUL, so looking one
+ * ahead is safe as long as all before were good.
+ */
+static size_t utf8_len(const unsigned char *text)
+{
+	size_t len = text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < len; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+/* One character that is not plain ASCII; returns how many bytes it took. C1 controls and broken sequences are replaced. */
+static size_t put_wide(struct line *line, const char *text)
+{
+	const unsigned char *bytes = (const unsigned char *)text;
+	size_t len = utf8_len(bytes);
+
+	if (len == 0 || (bytes[0] == 0xc2 && bytes[1] < 0xa0)) {
+		put_text(line, "\\ufffd");
+		return len > 0 ? len : 1;
+	}
+	put(line, text, len);
+	return len;
+}
+
+/* Control characters, quotes and backslashes never reach a terminal or break a JSON string; the output is UTF-8. */
 static void put_escaped(struct line *line, const char *text)
 {
-	size_t n = strnlen(text, MAX_VALUE);
+	size_t at = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)text[i];
+	while (text[at] != '\0' && at < MAX_VALUE) {
+		unsigned char c = (unsigned char)text[at];
 		char hex[8];
 
+		if (c >= 0x80) {
+			at += put_wide(line, text + at);
+			continue;
+		}
 		if (c == '"' || c == '\\') {
-			put(line, "\\", 1);
-			put(line, text + i, 1);
+			put_text(line, c == '"' ? "\\\"" : "\\\\");
 		} else if (c < 0x20 || c == 0x7f) {
 			put(line, hex, (size_t)snprintf(hex, sizeof(hex), "\\u%04x", c));
 		} else {
-			put(line, text + i, 1);
+			put(line, text + at, 1);
 		}
+		at++;
 	}
-	if (text[n] != '\0')
+	if (text[at] != '\0')
 		put_text(line, "...");
 }
 
@@ -240,41 +275,39 @@ static void put_field_human(struct line *line, const struct log_field *field)
 	}
 }
 
+/* A member that does not fit is left out with all that follow, so that the line stays one object. */
 static void put_member(struct line *line, const char *key, const char *text)
 {
+	size_t before = line->len;
+
 	put_text(line, ",\"");
 	put_escaped(line, key);
 	put_text(line, "\":\"");
 	put_escaped(line, text);
 	put_text(line, "\"");
+	if (line->full)
+		line->len = before;
+}
+
+static void put_number_member(struct line *line, const char *key, int64_t value)
+{
+	size_t before = line->len;
+	char number[24];
+
+	put_text(line, ",\"");
+	put_escaped(line, key);
+	snprintf(number, sizeof(number), "\":%lld", (long long)value);
+	put_text(line, number);
+	if (line->full)
+		line->len = before;
 }
 
 static void put_field_json(struct line *line, const struct log_field *field)
 {
-	char number[24];
-
-	if (!field->is_number) {
+	if (field->is_number)
+		put_number_member(line, field->key, field->number);
+	else
 		put_member(line, field->key, field->text ? field->text : "");
-		return;
-	}
-	put_text(line, ",\"");
-	put_escaped(line, field->key);
-	snprintf(number, sizeof(number), "\":%lld", (long long)field->number);
-	put_text(line, number);
-}
-
-/* A field that does not fit is left out with all that follow, so that the line stays one object. */
-static void put_fields_json(struct line *line, const struct log_field *fields, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		size_t before = line->len;
-
-		put_field_json(line, &fields[i]);
-		if (line->full) {
-			line->len = before;
-			return;
-		}
-	}
 }
 
 void log_write(struct log *log, enum log_level level, const char *target, const char *message,
@@ -293,7 +326,8 @@ void log_write(struct log *log, enum log_level level, const char *target, const 
 		put_member(&line, "level", level_names[level]);
 		put_member(&line, "target", target);
 		put_member(&line, "message", message);
-		put_fields_json(&line, fields, n);
+		for (size_t i = 0; i < n; i++)
+			put_field_json(&line, &fields[i]);
 		line.buf[line.len++] = '}';
 	} else {
 		put_time(&line, wall_us, false);

@@ -9,6 +9,7 @@ struct secret_arena {
 	size_t slots;
 	size_t free_count;
 	uint32_t *free_list;
+	bool *taken;
 };
 
 struct secret_arena *secret_arena_new(size_t slots)
@@ -18,11 +19,12 @@ struct secret_arena *secret_arena_new(size_t slots)
 	if (!arena)
 		return NULL;
 	arena->free_list = calloc(slots, sizeof(*arena->free_list));
-	if (!arena->free_list)
-		goto free_arena;
+	arena->taken = calloc(slots, sizeof(*arena->taken));
+	if (!arena->free_list || !arena->taken)
+		goto free_lists;
 	arena->memory = sodium_allocarray(slots, SECRET_SLOT_SIZE);
 	if (!arena->memory)
-		goto free_list;
+		goto free_lists;
 	sodium_memzero(arena->memory, slots * SECRET_SLOT_SIZE);
 	arena->slots = slots;
 	arena->free_count = slots;
@@ -30,9 +32,9 @@ struct secret_arena *secret_arena_new(size_t slots)
 		arena->free_list[i] = (uint32_t)(slots - 1 - i);
 	return arena;
 
-free_list:
+free_lists:
+	free(arena->taken);
 	free(arena->free_list);
-free_arena:
 	free(arena);
 	return NULL;
 }
@@ -42,15 +44,20 @@ void secret_arena_free(struct secret_arena *arena)
 	if (!arena)
 		return;
 	sodium_free(arena->memory);
+	free(arena->taken);
 	free(arena->free_list);
 	free(arena);
 }
 
 void *secret_get(struct secret_arena *arena)
 {
+	uint32_t slot;
+
 	if (arena->free_count == 0)
 		return NULL;
-	return arena->memory + (size_t)arena->free_list[--arena->free_count] * SECRET_SLOT_SIZE;
+	slot = arena->free_list[--arena->free_count];
+	arena->taken[slot] = true;
+	return arena->memory + (size_t)slot * SECRET_SLOT_SIZE;
 }
 
 void secret_put(struct secret_arena *arena, void *slot)
@@ -61,7 +68,8 @@ void secret_put(struct secret_arena *arena, void *slot)
 		return;
 	offset = (size_t)((uint8_t *)slot - arena->memory);
 	BUG_ON(offset % SECRET_SLOT_SIZE != 0 || offset / SECRET_SLOT_SIZE >= arena->slots);
-	BUG_ON(arena->free_count == arena->slots);
+	BUG_ON(!arena->taken[offset / SECRET_SLOT_SIZE]);
+	arena->taken[offset / SECRET_SLOT_SIZE] = false;
 	sodium_memzero(slot, SECRET_SLOT_SIZE);
 	arena->free_list[arena->free_count++] = (uint32_t)(offset / SECRET_SLOT_SIZE);
 }

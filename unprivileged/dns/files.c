@@ -80,6 +80,7 @@ static void add_server(struct resolv_conf *out, const struct token *token)
 		return;
 	if (ip_is_unspecified(&ep.ip) || ip_is_multicast(&ep.ip))
 		return;
+	ep.ip = ip_unmap(&ep.ip);
 	out->servers[out->n_servers++] = ep;
 }
 

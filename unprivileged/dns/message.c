@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CHAIN = 16, MAX_TTL_S = 86400, NEGATIVE_TTL_S = 30 };
+enum { MAX_CHAIN = 16, MAX_TTL_S = 86400, NEGATIVE_TTL_S = 30, NEGATIVE_MAX_TTL_S = 300 };
 
 static ldns_rr_type rr_type(enum dns_type type)
 {
@@ -79,10 +79,18 @@ static bool question_matches(const ldns_pkt *pkt, const ldns_rdf *owner, enum dn
 	       ldns_dname_compare(ldns_rr_owner(rr), owner) == 0;
 }
 
+/* A number with the highest bit set means zero. [RFC 2181 section 8] */
+static void note_seconds(struct dns_answer *out, uint32_t seconds)
+{
+	if (seconds > INT32_MAX)
+		seconds = 0;
+	if (seconds < out->ttl_s)
+		out->ttl_s = seconds;
+}
+
 static void note_ttl(struct dns_answer *out, const ldns_rr *rr)
 {
-	if (ldns_rr_ttl(rr) < out->ttl_s)
-		out->ttl_s = ldns_rr_ttl(rr);
+	note_seconds(out, ldns_rr_ttl(rr));
 }
 
 static void add_address(struct dns_answer *out, const ldns_rr *rr, enum dns_type type)
@@ -123,7 +131,7 @@ static void collect(struct dns_answer *out, const ldns_rr_list *list, const ldns
 	}
 }
 
-/* How long "no such name" or "no such record" may be believed. [RFC 2308] */
+/* How long "no such name" or "no such record" may be believed: not as long as the zone says if that is long. [RFC 2308] */
 static void negative_ttl(struct dns_answer *out, const ldns_pkt *pkt)
 {
 	const ldns_rr_list *list = ldns_pkt_authority(pkt);
@@ -134,7 +142,8 @@ static void negative_ttl(struct dns_answer *out, const ldns_pkt *pkt)
 
 		if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA && ldns_rr_rd_count(rr) == 7 &&
 		    ldns_rdf_size(ldns_rr_rdf(rr, 6)) == 4) {
-			out->ttl_s = ldns_rdf2native_int32(ldns_rr_rdf(rr, 6));
+			out->ttl_s = NEGATIVE_MAX_TTL_S;
+			note_seconds(out, ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
 			note_ttl(out, rr);
 		}
 	}

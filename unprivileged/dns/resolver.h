@@ -36,7 +36,8 @@ void resolver_set_hosts(struct resolver *r, const char *text, size_t len);
 size_t resolver_servers(const struct resolver *r, struct endpoint out[RESOLVER_MAX_SERVERS]);
 
 /*
- * Look up @name (or an IP literal). The answer comes by resolver_poll() with @token. False when full: nothing will come.
+ * Look up @name (or an IP literal). The answer comes by resolver_poll() with @token. False when full, or when @name is empty or too
+ * long: nothing will come.
  */
 bool resolver_lookup(struct resolver *r, const char *name, uint64_t token, uint64_t now_us);
 
@@ -51,7 +52,7 @@ uint64_t resolver_deadline(const struct resolver *r);
 enum resolver_out_kind {
 	RESOLVER_OUT_QUERY,	/* take a fresh DNS socket, send data to server, remember it under @query */
 	RESOLVER_OUT_CLOSE,	/* close the socket of @query */
-	RESOLVER_OUT_ANSWER,	/* addresses of @token's name; n 0: no such name, or all servers failed */
+	RESOLVER_OUT_ANSWER,	/* addresses of @token's name, IPv4 first; n 0: no such name, or all servers failed */
 };
 
 struct resolver_out {

@@ -14,11 +14,11 @@ enum {
 	LOCAL_PRFLX = 49151,
 	LOCAL_SRFLX = 32767,
 	LOCAL_RELAY = 16383,
-	LOCAL_STEP = 2,		/* per earlier candidate of that kind and family */
+	LOCAL_STEP = 2, /* per earlier candidate of that kind and family */
 	LOCAL_OTHER_FAMILY = 1000,
 	COMPONENT = 1,
 	COMPONENT_PART = 256 - COMPONENT,
-	FOUNDATION_BYTES = 16,	/* the least that the hash gives; half of it is printed */
+	FOUNDATION_BYTES = 16, /* the least that the hash gives; half of it is printed */
 	FOUNDATION_TEXT = 16,
 };
 
@@ -33,10 +33,10 @@ struct scanner {
 };
 
 static const char *const kind_names[] = {
-	[CANDIDATE_HOST] = "host",
-	[CANDIDATE_PRFLX] = "prflx",
-	[CANDIDATE_SRFLX] = "srflx",
-	[CANDIDATE_RELAY] = "relay",
+    [CANDIDATE_HOST] = "host",
+    [CANDIDATE_PRFLX] = "prflx",
+    [CANDIDATE_SRFLX] = "srflx",
+    [CANDIDATE_RELAY] = "relay",
 };
 
 static bool is_space(char c)
@@ -47,7 +47,7 @@ static bool is_space(char c)
 /* The next run of anything but white space; empty at the end of the text. */
 static struct token next_token(struct scanner *s)
 {
-	struct token t = { .text = s->at, .len = 0 };
+	struct token t = {.text = s->at, .len = 0};
 
 	while (s->left > 0 && is_space(*s->at)) {
 		s->at++;
@@ -143,9 +143,19 @@ static bool extensions_ok(struct scanner *s, const char *ufrag)
 
 bool candidate_parse(struct candidate *out, const char *text, size_t len, const char *ufrag)
 {
-	enum { FOUNDATION, COMPONENT_ID, TRANSPORT, PRIORITY, IP, PORT, TYP, KIND, FIELDS };
-	struct scanner s = { .at = text, .left = len };
-	struct candidate c = { .kind = CANDIDATE_HOST };
+	enum {
+		FOUNDATION,
+		COMPONENT_ID,
+		TRANSPORT,
+		PRIORITY,
+		IP,
+		PORT,
+		TYP,
+		KIND,
+		FIELDS
+	};
+	struct scanner s = {.at = text, .left = len};
+	struct candidate c = {.kind = CANDIDATE_HOST};
 	struct token f[FIELDS];
 	uint64_t component, priority, port;
 
@@ -170,7 +180,8 @@ bool candidate_parse(struct candidate *out, const char *text, size_t len, const 
 	return true;
 }
 
-/* Equal for equal kind and base address; says nothing about the base that a reader could use. [RFC 8445 section 5.1.1.3] */
+/* Equal for equal kind and base address; says nothing about the base that a reader could use. [RFC
+ * 8445 section 5.1.1.3] */
 static void foundation_of(const struct candidate *c, char out[FOUNDATION_TEXT + 1])
 {
 	uint8_t hash[FOUNDATION_BYTES];
@@ -192,10 +203,11 @@ size_t candidate_format(const struct candidate *c, const char *ufrag, char *out,
 	foundation_of(c, foundation);
 	ip_format(&c->addr.ip, ip);
 	if (c->kind != CANDIDATE_HOST)
-		related = c->addr.ip.family == IP_V4 ? " raddr 0.0.0.0 rport 0" : " raddr :: rport 0";
-	len = snprintf(out, cap, "candidate:%s %d udp %u %s %u typ %s%s ufrag %s", foundation,
-	               COMPONENT, c->priority, ip, c->addr.port, kind_names[c->kind], related,
-	               ufrag);
+		related =
+		    c->addr.ip.family == IP_V4 ? " raddr 0.0.0.0 rport 0" : " raddr :: rport 0";
+	len =
+	    snprintf(out, cap, "candidate:%s %d udp %u %s %u typ %s%s ufrag %s", foundation,
+		     COMPONENT, c->priority, ip, c->addr.port, kind_names[c->kind], related, ufrag);
 	return len > 0 && (size_t)len < cap ? (size_t)len : 0;
 }
 
@@ -213,15 +225,15 @@ bool candidate_addr_usable(const struct endpoint *ep)
 }
 
 uint32_t candidate_priority(enum candidate_kind kind, uint8_t family, uint8_t relay_family,
-                            unsigned earlier)
+			    unsigned earlier)
 {
 	static const struct {
 		uint32_t type, local;
 	} start[] = {
-		[CANDIDATE_HOST] = { TYPE_HOST, LOCAL_HOST },
-		[CANDIDATE_PRFLX] = { TYPE_PRFLX, LOCAL_PRFLX },
-		[CANDIDATE_SRFLX] = { TYPE_SRFLX, LOCAL_SRFLX },
-		[CANDIDATE_RELAY] = { TYPE_RELAY, LOCAL_RELAY },
+	    [CANDIDATE_HOST] = {TYPE_HOST, LOCAL_HOST},
+	    [CANDIDATE_PRFLX] = {TYPE_PRFLX, LOCAL_PRFLX},
+	    [CANDIDATE_SRFLX] = {TYPE_SRFLX, LOCAL_SRFLX},
+	    [CANDIDATE_RELAY] = {TYPE_RELAY, LOCAL_RELAY},
 	};
 	uint32_t local = start[kind].local;
 	uint64_t less = (uint64_t)LOCAL_STEP * earlier;

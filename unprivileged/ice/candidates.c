@@ -5,7 +5,9 @@
 
 void *ice_room(void *array, uint16_t *cap, uint16_t n, uint16_t max, size_t size)
 {
-	enum { FIRST = 4 };
+	enum {
+		FIRST = 4
+	};
 	uint16_t want = *cap == 0 ? FIRST : (uint16_t)(*cap * 2);
 	void *grown;
 
@@ -116,15 +118,14 @@ static int local_store(struct ice *ice, const struct candidate *c)
 	struct ice_local *grown;
 	unsigned family = c->addr.ip.family == IP_V6;
 	uint16_t *earlier = &ice->earlier[c->kind][family];
-	struct ice_local l = { .c = *c, .serial = ++ice->serials, .discarded = true };
+	struct ice_local l = {.c = *c, .serial = ++ice->serials, .discarded = true};
 
 	if (ice->n_locals == ICE_MAX_LOCAL)
 		local_forget_one(ice);
 	grown = ice_room(ice->locals, &ice->cap_locals, ice->n_locals, ICE_MAX_LOCAL, sizeof(l));
 	if (!grown)
 		return -1;
-	l.c.priority =
-	    candidate_priority(c->kind, c->addr.ip.family, c->relay_family, *earlier);
+	l.c.priority = candidate_priority(c->kind, c->addr.ip.family, c->relay_family, *earlier);
 	if (*earlier < UINT16_MAX)
 		(*earlier)++;
 	ice->locals = grown;
@@ -203,9 +204,10 @@ bool ice_remote_allowed(const struct ice *ice, const struct endpoint *ep)
 	for (unsigned i = 0; i < ice->n_locals; i++) {
 		const struct ice_local *l = &ice->locals[i];
 
-		/* Any port of our own host; behind a NAT or a relay only our own port is us. */
-		if (l->c.kind == CANDIDATE_HOST ? ip_eq(&l->c.addr.ip, &ep->ip)
-		                                : !l->discarded && endpoint_eq(&l->c.addr, ep))
+		/* Any port of our own host; behind a NAT or on a relay only our own port is us. */
+		if (l->c.kind != CANDIDATE_RELAY && ip_eq(&l->c.base.ip, &ep->ip))
+			return false;
+		if (!l->discarded && endpoint_eq(&l->c.addr, ep))
 			return false;
 	}
 	return true;
@@ -239,7 +241,8 @@ static unsigned remote_count(const struct ice *ice, bool undeclared)
 	return n;
 }
 
-/* How much a remote candidate is in use: nothing came of it, it answered us, it carries the traffic. */
+/* How much a remote candidate is in use: nothing came of it, it answered us, it carries the
+ * traffic. */
 static unsigned remote_use(struct ice *ice, unsigned remote)
 {
 	const struct ice_pair *p = ice_pair_find(ice, ice->selected);
@@ -278,13 +281,13 @@ static void remote_forget_one(struct ice *ice, bool undeclared)
 static int remote_store(struct ice *ice, const struct candidate *c, bool undeclared)
 {
 	unsigned max = undeclared ? ICE_MAX_REMOTE_PRFLX : ICE_MAX_REMOTE_SIGNALLED;
-	struct ice_remote r = { .c = *c, .serial = ++ice->serials, .undeclared = undeclared };
+	struct ice_remote r = {.c = *c, .serial = ++ice->serials, .undeclared = undeclared};
 	struct ice_remote *grown;
 
 	if (remote_count(ice, undeclared) >= max)
 		remote_forget_one(ice, undeclared);
-	grown = ice_room(ice->remotes, &ice->cap_remotes, ice->n_remotes, ICE_MAX_REMOTE,
-	                 sizeof(r));
+	grown =
+	    ice_room(ice->remotes, &ice->cap_remotes, ice->n_remotes, ICE_MAX_REMOTE, sizeof(r));
 	if (!grown)
 		return -1;
 	ice->remotes = grown;
@@ -296,10 +299,10 @@ static int remote_store(struct ice *ice, const struct candidate *c, bool undecla
 int ice_remote_discover(struct ice *ice, const struct endpoint *src, uint32_t priority)
 {
 	struct candidate c = {
-		.kind = CANDIDATE_PRFLX,
-		.addr = *src,
-		.base = *src,
-		.priority = priority,
+	    .kind = CANDIDATE_PRFLX,
+	    .addr = *src,
+	    .base = *src,
+	    .priority = priority,
 	};
 
 	return remote_store(ice, &c, true);
@@ -332,7 +335,8 @@ static int undeclared_at(const struct ice *ice, const struct endpoint *addr)
 	return -1;
 }
 
-/* A peer-reflexive candidate that is signalled after all: it takes the signalled values, its pairs stay. */
+/* A peer-reflexive candidate that is signalled after all: it takes the signalled values, its pairs
+ * stay. */
 static int remote_declare(struct ice *ice, const struct candidate *c)
 {
 	int at = undeclared_at(ice, &c->addr);
@@ -350,13 +354,13 @@ static int remote_declare(struct ice *ice, const struct candidate *c)
 }
 
 static bool add_optimistic(struct ice *ice, const struct candidate *srflx,
-                           const struct candidate *host)
+			   const struct candidate *host)
 {
 	struct candidate c = {
-		.kind = CANDIDATE_SRFLX,
-		.addr = { .ip = srflx->addr.ip, .port = host->addr.port },
-		.base = host->addr,
-		.priority = ICE_OPTIMISTIC_PRIORITY,
+	    .kind = CANDIDATE_SRFLX,
+	    .addr = {.ip = srflx->addr.ip, .port = host->addr.port},
+	    .base = host->addr,
+	    .priority = ICE_OPTIMISTIC_PRIORITY,
 	};
 	bool withdrawn;
 	int at = ice_remote_at(ice, &c.addr, &withdrawn);
@@ -388,8 +392,7 @@ static void add_all_optimistic(struct ice *ice)
 		for (unsigned k = 0; k < n && added < ICE_MAX_OPTIMISTIC; k++) {
 			struct candidate srflx = ice->remotes[i].c, host = ice->remotes[k].c;
 
-			if (remote_is(ice, k, CANDIDATE_HOST) &&
-			    add_optimistic(ice, &srflx, &host))
+			if (remote_is(ice, k, CANDIDATE_HOST) && add_optimistic(ice, &srflx, &host))
 				added++;
 		}
 	}

@@ -12,8 +12,8 @@ struct timing {
 
 /* [spec connections 2.2] */
 static const struct timing timings[] = {
-	[ICE_ACTIVE] = { .initial_us = 250 * US_PER_MS, .max_us = 15 * US_PER_S, .limit = 45 },
-	[ICE_IDLE] = { .initial_us = 25 * US_PER_S, .max_us = 25 * US_PER_S, .limit = 40 },
+    [ICE_ACTIVE] = {.initial_us = 250 * US_PER_MS, .max_us = 15 * US_PER_S, .limit = 45},
+    [ICE_IDLE] = {.initial_us = 25 * US_PER_S, .max_us = 25 * US_PER_S, .limit = 40},
 };
 
 uint32_t ice_check_limit(enum ice_profile profile)
@@ -23,7 +23,9 @@ uint32_t ice_check_limit(enum ice_profile profile)
 
 uint64_t ice_interval_us(enum ice_profile profile, uint32_t n)
 {
-	enum { SHIFT_MAX = 16 };	/* beyond any max_us */
+	enum {
+		SHIFT_MAX = 16
+	}; /* beyond any max_us */
 	const struct timing *t = &timings[profile];
 
 	if (n == 0)
@@ -43,8 +45,8 @@ void ice_schedule(const struct ice *ice, struct ice_pair *p)
 		n = run;
 	if (n > t->limit)
 		n = t->limit;
-	p->next_us = min_u64(p->last_sent_us + ice_interval_us(ice->profile, n),
-	                     ice->now_us + t->max_us);
+	p->next_us =
+	    min_u64(p->last_sent_us + ice_interval_us(ice->profile, n), ice->now_us + t->max_us);
 }
 
 /* Milliseconds since the agent's creation; differences survive the wrap. */
@@ -82,9 +84,9 @@ static void flights_drop_old(struct ice *ice)
 static void flight_add(struct ice *ice, const struct ice_pair *p)
 {
 	struct ice_flight f = {
-		.pair = p->serial,
-		.number = p->sent,
-		.sent_ms = flight_clock(ice),
+	    .pair = p->serial,
+	    .number = p->sent,
+	    .sent_ms = flight_clock(ice),
 	};
 	struct ice_flight *grown;
 
@@ -93,8 +95,8 @@ static void flight_add(struct ice *ice, const struct ice_pair *p)
 		flights_drop_old(ice);
 	if (ice->n_flights == ICE_MAX_FLIGHTS)
 		flights_drop_first(ice, 1);
-	grown = ice_room(ice->flights, &ice->cap_flights, ice->n_flights, ICE_MAX_FLIGHTS,
-	                 sizeof(f));
+	grown =
+	    ice_room(ice->flights, &ice->cap_flights, ice->n_flights, ICE_MAX_FLIGHTS, sizeof(f));
 	if (!grown)
 		return;
 	ice->flights = grown;
@@ -170,7 +172,7 @@ size_t ice_write_reply(struct ice *ice)
 	struct stun_builder b;
 
 	stun_begin(&b, ice->buf, ice->buf_cap, STUN_BINDING,
-	           reply->conflict ? STUN_ERROR : STUN_SUCCESS, &reply->txid);
+		   reply->conflict ? STUN_ERROR : STUN_SUCCESS, &reply->txid);
 	if (reply->conflict)
 		stun_put_error(&b, ICE_ERROR_ROLE_CONFLICT, "Role Conflict");
 	else
@@ -183,19 +185,21 @@ static void reply_set(struct ice *ice, const struct ice_input *in, int local, bo
 	const struct candidate *l = &ice->locals[local].c;
 
 	ice->reply = (struct ice_reply){
-		.txid = in->u.stun.msg->txid,
-		.path = {
-			.local = l->base,
-			.remote = in->u.stun.src,
-			.via_relay = l->kind == CANDIDATE_RELAY,
+	    .txid = in->u.stun.msg->txid,
+	    .path =
+		{
+		    .local = l->base,
+		    .remote = in->u.stun.src,
+		    .via_relay = l->kind == CANDIDATE_RELAY,
 		},
-		.due = true,
-		.conflict = conflict,
+	    .due = true,
+	    .conflict = conflict,
 	};
 }
 
 /*
- * The peer's check makes one of ours due at once: when it nominates, and on a nominated pair that waits for its first success.
+ * The peer's check makes one of ours due at once: when it nominates, and on a nominated pair that
+ * waits for its first success.
  */
 static void nominate(struct ice *ice, struct ice_pair *p, bool use_candidate)
 {
@@ -211,7 +215,8 @@ static void nominate(struct ice *ice, struct ice_pair *p, bool use_candidate)
 	}
 }
 
-/* In the order of spec connections 4.2, but nothing is remembered of a check whose destination is not ours. */
+/* In the order of spec connections 4.2, but nothing is remembered of a check whose destination is
+ * not ours. */
 void ice_request(struct ice *ice, const struct ice_input *in)
 {
 	const struct stun_msg *msg = in->u.stun.msg;
@@ -269,7 +274,8 @@ static void run_restart(const struct ice *ice, struct ice_pair *p)
 }
 
 /*
- * A mapped address that we do not know makes no local candidate: pairs send from a base, so it would form no pair of its own.
+ * A mapped address that we do not know makes no local candidate: pairs send from a base, so it
+ * would form no pair of its own.
  */
 void ice_response(struct ice *ice, const struct ice_input *in)
 {
@@ -290,11 +296,11 @@ void ice_response(struct ice *ice, const struct ice_input *in)
 	    !endpoint_eq(&path.local, &in->u.stun.dst))
 		return;
 	if (!stun_msg_verify(msg, in->u.stun.buf, in->u.stun.len,
-	                     (const uint8_t *)ice->remote_pwd_secret, ice->remote_pwd_len))
+			     (const uint8_t *)ice->remote_pwd_secret, ice->remote_pwd_len))
 		return;
 	ice->n_flights--;
 	memmove(&ice->flights[at], &ice->flights[at + 1],
-	        (size_t)(ice->n_flights - at) * sizeof(ice->flights[0]));
+		(size_t)(ice->n_flights - at) * sizeof(ice->flights[0]));
 	p->verified = true;
 	ice->remotes[p->remote].answered = true;
 	if (f.number > p->answered) {

@@ -16,7 +16,8 @@ enum {
 	REPLY_MAX = 80,
 };
 
-/* A ufrag stands in USERNAME, where a colon would end it, and in candidates, where a space would. */
+/* A ufrag stands in USERNAME, where a colon would end it, and in candidates, where a space would.
+ */
 static bool ufrag_ok(const char *ufrag)
 {
 	size_t len = strnlen(ufrag, ICE_UFRAG_MAX + 1);
@@ -235,16 +236,16 @@ static bool take_announcement(struct ice *ice, struct ice_output *out)
 	if (!best)
 		return false;
 	best->announce = false;
-	*out = (struct ice_output){ .kind = ICE_OUTPUT_ANNOUNCE, .u.announce = best->c };
+	*out = (struct ice_output){.kind = ICE_OUTPUT_ANNOUNCE, .u.announce = best->c};
 	return true;
 }
 
 static bool give_message(const struct ice *ice, struct ice_output *out, const struct ice_path *path,
-                         size_t len)
+			 size_t len)
 {
 	*out = (struct ice_output){
-		.kind = ICE_OUTPUT_TRANSMIT,
-		.u.transmit = { .path = *path, .data = ice->buf, .len = len },
+	    .kind = ICE_OUTPUT_TRANSMIT,
+	    .u.transmit = {.path = *path, .data = ice->buf, .len = len},
 	};
 	return len > 0;
 }
@@ -290,13 +291,12 @@ bool ice_poll(struct ice *ice, struct ice_output *out)
 		return true;
 	if (ice->state != ICE_FAILED && ice->selected_news) {
 		ice->selected_news = false;
-		*out = (struct ice_output){ .kind = ICE_OUTPUT_SELECTED,
-			                    .u.selected = ice->path };
+		*out = (struct ice_output){.kind = ICE_OUTPUT_SELECTED, .u.selected = ice->path};
 		return true;
 	}
 	if (ice->state_news) {
 		ice->state_news = false;
-		*out = (struct ice_output){ .kind = ICE_OUTPUT_STATE, .u.state = ice->state };
+		*out = (struct ice_output){.kind = ICE_OUTPUT_STATE, .u.state = ice->state};
 		return true;
 	}
 	return ice->state != ICE_FAILED && (take_reply(ice, out) || take_check(ice, out));
@@ -322,7 +322,7 @@ uint64_t ice_deadline(const struct ice *ice)
 }
 
 bool ice_owns_request(const struct ice *ice, const struct stun_msg *msg, const uint8_t *buf,
-                      size_t len)
+		      size_t len)
 {
 	size_t name_len = strlen(ice->username);
 
@@ -330,7 +330,7 @@ bool ice_owns_request(const struct ice *ice, const struct stun_msg *msg, const u
 	       msg->username.len == name_len &&
 	       memcmp(msg->username.data, ice->username, name_len) == 0 &&
 	       stun_msg_verify(msg, buf, len, (const uint8_t *)ice->local_pwd_secret,
-	                       ice->local_pwd_len);
+			       ice->local_pwd_len);
 }
 
 bool ice_selected(const struct ice *ice, struct ice_path *out)

@@ -1,9 +1,11 @@
 /*
- * What the files of the ICE room share: the agent's tables and the steps on them. Not for other rooms.
+ * What the files of the ICE room share: the agent's tables and the steps on them. Not for other
+ * rooms.
  *
- * ice.c is the interface, candidates.c the two candidate tables, pairs.c the check list and the choice of the path, checks.c the
- * schedule and the messages. The tables are compact arrays that grow on demand up to their caps; pairs name candidates by
- * index, and whoever moves a candidate says so to the pairs. Pointers to entries die with the next change of their table.
+ * ice.c is the interface, candidates.c the two candidate tables, pairs.c the check list and the
+ * choice of the path, checks.c the schedule and the messages. The tables are compact arrays that
+ * grow on demand up to their caps; pairs name candidates by index, and whoever moves a candidate
+ * says so to the pairs. Pointers to entries die with the next change of their table.
  */
 #ifndef ICE_INTERNAL_H
 #define ICE_INTERNAL_H
@@ -12,14 +14,17 @@
 
 enum {
 	ICE_MAX_REMOTE = ICE_MAX_REMOTE_SIGNALLED + ICE_MAX_REMOTE_PRFLX,
-	ICE_MAX_FLIGHTS = 256,		/* checks that wait for an answer, per agent; the oldest goes */
-	ICE_MAX_OPTIMISTIC = 2,		/* new ones per added remote candidate [spec connections 3.6] */
+	ICE_MAX_FLIGHTS = 256,  /* checks that wait for an answer, per agent; the oldest goes */
+	ICE_MAX_OPTIMISTIC = 2, /* new ones per added remote candidate [spec connections 3.6] */
 	ICE_OPTIMISTIC_PRIORITY = 100 << 24 | 65534 << 8 | 255,
-	ICE_FLIGHT_S = 10,		/* a later answer is lost [spec connections 4.3] */
-	ICE_INBOUND_KEEP_S = 15,	/* a pair that was checked within this is never removed */
-	ICE_UNPROVEN_S = 60,		/* an address that never answered is left after this [spec connections 14 row 5] */
-	ICE_OUTWEIGH = 3,		/* checks elsewhere that outweigh a nominated pair [spec connections 4.4] */
-	ICE_RETRIGGER_MS = 250,		/* least gap of checks that an unverified nominated pair's checks cause */
+	ICE_FLIGHT_S = 10,       /* a later answer is lost [spec connections 4.3] */
+	ICE_INBOUND_KEEP_S = 15, /* a pair that was checked within this is never removed */
+	ICE_UNPROVEN_S =
+	    60, /* an address that never answered is left after this [spec connections 14 row 5] */
+	ICE_OUTWEIGH =
+	    3, /* checks elsewhere that outweigh a nominated pair [spec connections 4.4] */
+	ICE_RETRIGGER_MS =
+	    250, /* least gap of checks that an unverified nominated pair's checks cause */
 	ICE_TAG_LEN = 3,
 	ICE_ID_LEN = STUN_TXID_LEN - ICE_TAG_LEN,
 	ICE_PRFLX_TYPE = 110,
@@ -29,41 +34,42 @@ enum {
 struct ice_local {
 	struct candidate c;
 	uint32_t serial;
-	bool discarded;		/* redundant or withdrawn; known for a revival */
-	bool announce;		/* ICE_OUTPUT_ANNOUNCE is due */
+	bool discarded; /* redundant or withdrawn; known for a revival */
+	bool announce;  /* ICE_OUTPUT_ANNOUNCE is due */
 };
 
 struct ice_remote {
 	struct candidate c;
 	uint32_t serial;
-	bool discarded;		/* withdrawn by the peer: its checks are ignored */
-	bool undeclared;	/* peer-reflexive, not signalled so far */
-	bool answered;		/* one of our checks to it succeeded */
+	bool discarded;  /* withdrawn by the peer: its checks are ignored */
+	bool undeclared; /* peer-reflexive, not signalled so far */
+	bool answered;   /* one of our checks to it succeeded */
 };
 
 struct ice_pair {
 	uint64_t priority;
 	uint64_t created_us, last_sent_us, next_us;
-	uint64_t run_start_us;	/* first check of the unanswered run at the end */
-	uint64_t inbound_us;	/* newest authenticated check of the peer, 0 if none */
+	uint64_t run_start_us; /* first check of the unanswered run at the end */
+	uint64_t inbound_us;   /* newest authenticated check of the peer, 0 if none */
 	uint32_t serial;
-	uint32_t sent;		/* checks so far; the newest has this number */
-	uint32_t answered;	/* number of the newest answered check, 0 if none */
-	uint32_t inbound_seq[ICE_OUTWEIGH];	/* agent-wide numbers of the newest ones, newest first */
+	uint32_t sent;     /* checks so far; the newest has this number */
+	uint32_t answered; /* number of the newest answered check, 0 if none */
+	uint32_t
+	    inbound_seq[ICE_OUTWEIGH]; /* agent-wide numbers of the newest ones, newest first */
 	struct stun_txid inbound_id[ICE_OUTWEIGH];
-	uint8_t id[ICE_ID_LEN];	/* of the newest check */
-	uint8_t local, remote;	/* indices */
+	uint8_t id[ICE_ID_LEN]; /* of the newest check */
+	uint8_t local, remote;  /* indices */
 	bool nominated;
-	bool verified;		/* a check of ours succeeded since it was last passed over */
-	bool unsent;		/* the newest check waits for ice_poll() */
-	bool urgent;		/* ahead of the others */
+	bool verified; /* a check of ours succeeded since it was last passed over */
+	bool unsent;   /* the newest check waits for ice_poll() */
+	bool urgent;   /* ahead of the others */
 };
 
 /* A check whose answer may still come. */
 struct ice_flight {
-	uint32_t pair;		/* serial */
+	uint32_t pair; /* serial */
 	uint32_t number;
-	uint32_t sent_ms;	/* since the agent's creation */
+	uint32_t sent_ms; /* since the agent's creation */
 	uint8_t id[ICE_ID_LEN];
 };
 
@@ -77,11 +83,11 @@ struct ice_reply {
 struct ice {
 	struct rng rng;
 	struct secret_arena *arena;
-	char *local_pwd_secret, *remote_pwd_secret;	/* slots; not terminated */
+	char *local_pwd_secret, *remote_pwd_secret; /* slots; not terminated */
 	size_t local_pwd_len, remote_pwd_len;
-	char *names;		/* the block of the four below */
+	char *names; /* the block of the four below */
 	const char *username, *peer_username, *local_ufrag, *remote_ufrag;
-	uint8_t *buf;		/* the message that ice_poll() gave out */
+	uint8_t *buf; /* the message that ice_poll() gave out */
 	size_t buf_cap;
 	uint64_t now_us, created_us, disconnected_us, tie_breaker;
 	uint32_t tag, serials, inbound_seq;
@@ -89,21 +95,22 @@ struct ice {
 	enum ice_state state;
 	struct ice_local *locals;
 	struct ice_remote *remotes;
-	struct ice_pair *pairs;		/* by descending priority */
-	struct ice_flight *flights;	/* oldest first */
+	struct ice_pair *pairs;     /* by descending priority */
+	struct ice_flight *flights; /* oldest first */
 	uint16_t n_locals, n_remotes, n_pairs, n_flights;
 	uint16_t cap_locals, cap_remotes, cap_pairs, cap_flights;
-	uint16_t earlier[CANDIDATE_RELAY + 1][2];	/* local candidates made so far, by kind and family */
+	uint16_t earlier[CANDIDATE_RELAY + 1]
+			[2]; /* local candidates made so far, by kind and family */
 	bool had_remote, had_signalled;
 	struct ice_reply reply;
-	uint32_t selected;		/* serial of the pair that carries traffic, 0 if none */
-	struct ice_path path;		/* of that pair */
+	uint32_t selected;    /* serial of the pair that carries traffic, 0 if none */
+	struct ice_path path; /* of that pair */
 	bool selected_news, state_news;
 };
 
 /*
- * Make room for one more entry of @size bytes behind @n. Returns the array, moved or not, or NULL, with the old one untouched,
- * without memory or at @max entries.
+ * Make room for one more entry of @size bytes behind @n. Returns the array, moved or not, or NULL,
+ * with the old one untouched, without memory or at @max entries.
  */
 MUST_CHECK void *ice_room(void *array, uint16_t *cap, uint16_t n, uint16_t max, size_t size);
 
@@ -119,7 +126,8 @@ int ice_local_at(const struct ice *ice, const struct endpoint *dst);
 /* Whether we may send to @ep at all: usable and not one of our own addresses. */
 bool ice_remote_allowed(const struct ice *ice, const struct endpoint *ep);
 
-/* The live candidate of highest priority at @src, or -1; *withdrawn tells that only withdrawn ones are there. */
+/* The live candidate of highest priority at @src, or -1; *withdrawn tells that only withdrawn ones
+ * are there. */
 int ice_remote_at(const struct ice *ice, const struct endpoint *src, bool *withdrawn);
 
 /* A new peer-reflexive candidate, or -1 without memory. */
@@ -130,8 +138,9 @@ struct ice_path ice_pair_path(const struct ice *ice, const struct ice_pair *p);
 struct ice_pair *ice_pair_find(struct ice *ice, uint32_t serial);
 
 /*
- * Find or make the pair of two candidates; NULL for different families, and when the table is full of better ones. @inbound: the peer
- * checked it, so it takes the place of the least proven one whatever its priority.
+ * Find or make the pair of two candidates; NULL for different families, and when the table is full
+ * of better ones. @inbound: the peer checked it, so it takes the place of the least proven one
+ * whatever its priority.
  */
 struct ice_pair *ice_pair_make(struct ice *ice, unsigned local, unsigned remote, bool inbound);
 
@@ -146,7 +155,8 @@ void ice_pairs_move_remote(struct ice *ice, unsigned from, unsigned to);
 /* The remote candidate's priority changed. */
 void ice_pairs_reprice(struct ice *ice, unsigned remote);
 
-/* A check arrived on the pair; counts it unless it repeats one of the newest. False for a repetition. */
+/* A check arrived on the pair; counts it unless it repeats one of the newest. False for a
+ * repetition. */
 bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txid *txid);
 
 /* When the pair is to be dropped if nothing changes. */

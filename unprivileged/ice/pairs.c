@@ -7,9 +7,9 @@ struct ice_path ice_pair_path(const struct ice *ice, const struct ice_pair *p)
 	const struct candidate *l = &ice->locals[p->local].c;
 
 	return (struct ice_path){
-		.local = l->base,
-		.remote = ice->remotes[p->remote].c.addr,
-		.via_relay = l->kind == CANDIDATE_RELAY,
+	    .local = l->base,
+	    .remote = ice->remotes[p->remote].c.addr,
+	    .via_relay = l->kind == CANDIDATE_RELAY,
 	};
 }
 
@@ -24,8 +24,7 @@ struct ice_pair *ice_pair_find(struct ice *ice, uint32_t serial)
 static void remove_at(struct ice *ice, unsigned at)
 {
 	ice->n_pairs--;
-	memmove(&ice->pairs[at], &ice->pairs[at + 1],
-	        (ice->n_pairs - at) * sizeof(ice->pairs[0]));
+	memmove(&ice->pairs[at], &ice->pairs[at + 1], (ice->n_pairs - at) * sizeof(ice->pairs[0]));
 }
 
 /* Behind those of equal priority. The caller has made room. */
@@ -35,8 +34,7 @@ static struct ice_pair *insert(struct ice *ice, const struct ice_pair *p)
 
 	while (at > 0 && ice->pairs[at - 1].priority < p->priority)
 		at--;
-	memmove(&ice->pairs[at + 1], &ice->pairs[at],
-	        (ice->n_pairs - at) * sizeof(ice->pairs[0]));
+	memmove(&ice->pairs[at + 1], &ice->pairs[at], (ice->n_pairs - at) * sizeof(ice->pairs[0]));
 	ice->n_pairs++;
 	ice->pairs[at] = *p;
 	return &ice->pairs[at];
@@ -45,7 +43,7 @@ static struct ice_pair *insert(struct ice *ice, const struct ice_pair *p)
 static uint64_t priority_of(const struct ice *ice, unsigned local, unsigned remote)
 {
 	return candidate_pair_priority(ice->remotes[remote].c.priority,
-	                               ice->locals[local].c.priority);
+				       ice->locals[local].c.priority);
 }
 
 static int find_at(const struct ice *ice, const struct endpoint *base, const struct endpoint *addr)
@@ -66,7 +64,8 @@ static bool is_proven(const struct ice_pair *p)
 	return p->answered != 0 || p->inbound_us != 0;
 }
 
-/* Room for one more pair; in a full table the last one goes, an unproven one before a proven one. */
+/* Room for one more pair; in a full table the last one goes, an unproven one before a proven one.
+ */
 static bool make_room(struct ice *ice, uint64_t priority, bool inbound)
 {
 	struct ice_pair *grown;
@@ -74,7 +73,7 @@ static bool make_room(struct ice *ice, uint64_t priority, bool inbound)
 
 	if (ice->n_pairs < ICE_MAX_PAIRS) {
 		grown = ice_room(ice->pairs, &ice->cap_pairs, ice->n_pairs, ICE_MAX_PAIRS,
-		                 sizeof(ice->pairs[0]));
+				 sizeof(ice->pairs[0]));
 		if (grown)
 			ice->pairs = grown;
 		return grown != NULL;
@@ -99,7 +98,7 @@ struct ice_pair *ice_pair_make(struct ice *ice, unsigned local, unsigned remote,
 {
 	const struct candidate *l = &ice->locals[local].c, *r = &ice->remotes[remote].c;
 	uint64_t priority = priority_of(ice, local, remote);
-	struct ice_pair p = { .created_us = ice->now_us, .next_us = ice->now_us };
+	struct ice_pair p = {.created_us = ice->now_us, .next_us = ice->now_us};
 	int old = find_at(ice, &l->base, &r->addr);
 
 	if (l->base.ip.family != r->addr.ip.family)
@@ -167,8 +166,7 @@ bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txi
 {
 	p->inbound_us = ice->now_us;
 	for (unsigned i = 0; i < ICE_OUTWEIGH; i++)
-		if (p->inbound_seq[i] != 0 &&
-		    memcmp(&p->inbound_id[i], txid, sizeof(*txid)) == 0)
+		if (p->inbound_seq[i] != 0 && memcmp(&p->inbound_id[i], txid, sizeof(*txid)) == 0)
 			return false;
 	for (unsigned i = ICE_OUTWEIGH - 1; i > 0; i--) {
 		p->inbound_id[i] = p->inbound_id[i - 1];
@@ -202,8 +200,8 @@ void ice_pairs_drop_expired(struct ice *ice)
 }
 
 /*
- * A nominated pair is passed over when enough checks have arrived on another one since the last on it. The third newest check
- * of a pair is older than its newest, so no pair outweighs itself.
+ * A nominated pair is passed over when enough checks have arrived on another one since the last on
+ * it. The third newest check of a pair is older than its newest, so no pair outweighs itself.
  */
 static bool is_passed_over(const struct ice_pair *p, uint32_t outweigh)
 {
@@ -241,23 +239,35 @@ static struct ice_pair *best_of(struct ice *ice, uint32_t outweigh, bool verifie
 	return best;
 }
 
+static bool path_eq(const struct ice_path *a, const struct ice_path *b)
+{
+	return endpoint_eq(&a->local, &b->local) && endpoint_eq(&a->remote, &b->remote) &&
+	       a->via_relay == b->via_relay;
+}
+
 void ice_select(struct ice *ice)
 {
 	uint32_t outweigh = outweighing(ice);
 	struct ice_pair *best;
+	struct ice_path path;
 
 	/* What it once was is no promise that it still works when the peer comes back to it. */
 	for (unsigned i = 0; i < ice->n_pairs; i++)
 		if (ice->pairs[i].nominated && is_passed_over(&ice->pairs[i], outweigh))
 			ice->pairs[i].verified = false;
 	best = best_of(ice, outweigh, true);
-	if (!best && !ice_pair_find(ice, ice->selected))
+	if (!best)
+		best = ice_pair_find(ice, ice->selected);
+	if (!best)
 		best = best_of(ice, outweigh, false);
-	if (best && best->serial != ice->selected) {
-		ice->selected = best->serial;
-		ice->path = ice_pair_path(ice, best);
-		ice->selected_news = true;
-	} else if (!best && !ice_pair_find(ice, ice->selected)) {
+	if (!best) {
 		ice->selected = 0;
+		return;
 	}
+	path = ice_pair_path(ice, best);
+	if (ice->selected == 0 || !path_eq(&path, &ice->path)) {
+		ice->path = path;
+		ice->selected_news = true;
+	}
+	ice->selected = best->serial;
 }

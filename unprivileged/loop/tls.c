@@ -108,16 +108,18 @@ free_ctx:
 SSL *tls_client(SSL_CTX *ctx, const char *host)
 {
 	SSL *ssl = SSL_new(ctx);
+	char name[256];		/* the library's macro wants it writable */
 	struct ip_addr ip;
 	bool ok;
 
 	if (!ssl)
 		return NULL;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	snprintf(name, sizeof(name), "%s", host);
 	if (ip_parse(&ip, host, strlen(host)))
 		ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
 	else
-		ok = SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
+		ok = SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, host) == 1;
 	if (ok)
 		return ssl;
 	SSL_free(ssl);

@@ -32,13 +32,34 @@ void vnet_hdr_write(const struct vnet_hdr *hdr, uint8_t buf[VNET_HDR_LEN])
 	memcpy(buf + 8, &hdr->csum_offset, sizeof(hdr->csum_offset));
 }
 
+/* The packet's own checksum field, or one of a packet inside its payload: never another field of its headers. */
+static bool checksum_place_ok(const struct ip_view *view, const struct vnet_hdr *hdr)
+{
+	size_t header_len = 0;
+	size_t own = hdr->csum_offset;
+
+	if (view->proto == IP_PROTO_TCP) {
+		header_len = (size_t)(view->data[view->l4_offset + TCP_DATA_OFFSET] >> 4) * 4;
+		own = TCP_CHECKSUM;
+	} else if (view->proto == IP_PROTO_UDP) {
+		header_len = UDP_LEN;
+		own = UDP_CHECKSUM;
+	} else if (view->proto == IP_PROTO_ICMP || view->proto == IP_PROTO_ICMPV6) {
+		header_len = view->len; /* the view looks into what an error quotes */
+		own = ICMP_CHECKSUM;
+	}
+	if (hdr->csum_start == view->l4_offset)
+		return hdr->csum_offset == own;
+	return hdr->csum_start >= view->l4_offset + header_len;
+}
+
 /* The sum of the pseudo header is in the field already; what is missing is the sum from csum_start to the end. */
 static bool complete_checksum(const struct ip_view *view, const struct vnet_hdr *hdr)
 {
 	size_t at = (size_t)hdr->csum_start + hdr->csum_offset;
 	uint16_t sum;
 
-	if (hdr->csum_start < view->l4_offset || at + 2 > view->len)
+	if (!checksum_place_ok(view, hdr) || at + 2 > view->len)
 		return false;
 	sum = (uint16_t)~checksum_fold(
 	    checksum_add(0, view->data + hdr->csum_start, view->len - hdr->csum_start));

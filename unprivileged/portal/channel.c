@@ -444,6 +444,20 @@ static void ws_message(wslay_event_context_ptr ws, const struct wslay_event_on_m
 		log_say(ch->cfg.log, LOG_WARN, "phoenix_channel", "Binary frame from portal ignored");
 }
 
+/*
+ * Give the library what has arrived. A protocol error or a close frame makes it stop reading and queue a close frame of its
+ * own, without telling us by a return value.
+ */
+static void websocket_read(struct portal_channel *ch)
+{
+	if (wslay_event_recv(ch->ws) != 0)
+		break_off(ch, "WebSocket error");
+	if (wslay_event_want_write(ch->ws) && wslay_event_send(ch->ws) != 0)
+		break_off(ch, "too much waits to be written");
+	if (!wslay_event_want_read(ch->ws) || ch->rx_left > 0)
+		break_off(ch, "the portal closed the connection or broke the WebSocket protocol");
+}
+
 static void websocket_up(struct portal_channel *ch)
 {
 	struct wslay_event_callbacks callbacks = {
@@ -506,8 +520,7 @@ static void upgrade_bytes(struct portal_channel *ch, const uint8_t *data, size_t
 			/* Bytes behind the head belong to the WebSocket already. */
 			ch->rx = (const uint8_t *)ch->head + answer.header_len;
 			ch->rx_left = body;
-			if (wslay_event_recv(ch->ws) != 0)
-				break_off(ch, "WebSocket protocol error");
+			websocket_read(ch);
 			if (len > n)
 				break_off(ch, "the portal sent too much before the join");
 		}
@@ -557,14 +570,7 @@ static void bytes_in(struct portal_channel *ch, const uint8_t *data, size_t len)
 		return;
 	ch->rx = data;
 	ch->rx_left = len;
-	if (wslay_event_recv(ch->ws) != 0 && ch->ws)
-		break_off(ch, "WebSocket protocol error");
-	if (!ch->ws)
-		return;
-	if (ch->rx_left > 0)
-		break_off(ch, "the portal closed the connection");
-	if (wslay_event_want_write(ch->ws) && wslay_event_send(ch->ws) != 0)
-		break_off(ch, "too much waits to be written");
+	websocket_read(ch);
 }
 
 static void send_message(struct portal_channel *ch, const struct portal_send *send)

@@ -22,6 +22,7 @@ struct entry {
 	bool negative, used, pinned;
 	int error;			/* negative */
 	uint64_t until_us;		/* negative */
+	uint64_t confirmed_us;		/* positive: a send failed, and the lookup after it said the same; 0: never */
 	enum factory_refusal refusal;	/* negative */
 	struct factory_route route;
 	uint32_t next;			/* in the bucket; ENTRIES ends it */
@@ -38,6 +39,10 @@ struct factory {
 	struct ip_addr tunnel_v4, tunnel_v6;
 	uint8_t key[crypto_shorthash_KEYBYTES];
 	uint64_t generation, last_recheck_us;
+	uint64_t seen_us;			/* newest time that a caller named */
+	uint64_t flush_said_us;			/* when a flush was last logged; 0: never */
+	uint64_t flushes_unsaid;
+	uint32_t n_live;			/* positive and of this generation */
 	struct factory_counters counters;
 };
 
@@ -77,16 +82,15 @@ static bool needs_scope(const struct ip_addr *ip)
 	       (ip_is_link_local(ip) || (ip->bytes[0] == 0xff && (ip->bytes[1] & 0x0f) == 2));
 }
 
-/* Destinations come from peers, so the hash is keyed. */
-static uint32_t bucket_of(const struct factory *f, const struct ip_addr *dst, uint32_t scope)
+/* Destinations come from peers, so the hash is keyed. All scopes of an address share a bucket. */
+static uint32_t bucket_of(const struct factory *f, const struct ip_addr *dst)
 {
-	uint8_t in[sizeof(dst->bytes) + 1 + sizeof(scope)];
+	uint8_t in[sizeof(dst->bytes) + 1];
 	uint8_t hash[crypto_shorthash_BYTES];
 	uint32_t v;
 
 	memcpy(in, dst->bytes, sizeof(dst->bytes));
 	in[sizeof(dst->bytes)] = dst->family;
-	memcpy(in + sizeof(dst->bytes) + 1, &scope, sizeof(scope));
 	crypto_shorthash(hash, in, sizeof(in), f->key);
 	memcpy(&v, hash, sizeof(v));
 	return v % BUCKETS;
@@ -94,7 +98,7 @@ static uint32_t bucket_of(const struct factory *f, const struct ip_addr *dst, ui
 
 static struct entry *entry_find(struct factory *f, const struct ip_addr *dst, uint32_t scope)
 {
-	uint32_t at = f->buckets[bucket_of(f, dst, scope)];
+	uint32_t at = f->buckets[bucket_of(f, dst)];
 
 	while (at != ENTRIES) {
 		struct entry *e = &f->entries[at];
@@ -108,7 +112,7 @@ static struct entry *entry_find(struct factory *f, const struct ip_addr *dst, ui
 
 static void entry_remove(struct factory *f, struct entry *e)
 {
-	uint32_t *at = &f->buckets[bucket_of(f, &e->dst, e->scope)];
+	uint32_t *at = &f->buckets[bucket_of(f, &e->dst)];
 
 	while (&f->entries[*at] != e)
 		at = &f->entries[*at].next;
@@ -117,6 +121,8 @@ static void entry_remove(struct factory *f, struct entry *e)
 		f->n_negative--;
 	else
 		f->n_positive--;
+	if (!e->negative && e->route.generation == f->generation)
+		f->n_live--;
 	memset(e, 0, sizeof(*e));
 }
 
@@ -159,7 +165,7 @@ static struct entry *entry_place(struct factory *f, bool negative)
 static struct entry *entry_insert(struct factory *f, const struct ip_addr *dst, uint32_t scope, bool negative)
 {
 	struct entry *e = entry_find(f, dst, scope);
-	uint32_t bucket = bucket_of(f, dst, scope);
+	uint32_t bucket = bucket_of(f, dst);
 
 	if (e)
 		entry_remove(f, e);
@@ -173,10 +179,12 @@ static struct entry *entry_insert(struct factory *f, const struct ip_addr *dst, 
 	e->route.generation = f->generation;
 	e->next = f->buckets[bucket];
 	f->buckets[bucket] = (uint32_t)(e - f->entries);
-	if (negative)
+	if (negative) {
 		f->n_negative++;
-	else
+	} else {
 		f->n_positive++;
+		f->n_live++;
+	}
 	return e;
 }
 
@@ -311,6 +319,7 @@ enum factory_refusal factory_resolve(struct factory *f, const struct ip_addr *ds
 	struct ip_addr to = ip_unmap(dst);
 	struct entry *e;
 
+	f->seen_us = now_us;
 	if (!needs_scope(&to))
 		scope = 0;
 	else if (scope == 0)
@@ -331,21 +340,28 @@ enum factory_refusal factory_resolve(struct factory *f, const struct ip_addr *ds
 	return look_up(f, &to, scope, now_us, out);
 }
 
+/* Entries of @dst, whatever their scope, learn whether they are pinned. */
+static void mark_pinned(struct factory *f, const struct ip_addr *dst)
+{
+	bool pinned = is_pinned(f, dst);
+
+	for (uint32_t at = f->buckets[bucket_of(f, dst)]; at != ENTRIES; at = f->entries[at].next)
+		if (ip_eq(&f->entries[at].dst, dst))
+			f->entries[at].pinned = pinned;
+}
+
 void factory_pin(struct factory *f, const struct ip_addr *dst)
 {
 	struct ip_addr to = ip_unmap(dst);
-	struct entry *e = entry_find(f, &to, 0);
 
 	if (!is_pinned(f, &to) && f->n_pins < MAX_PINS)
 		f->pins[f->n_pins++] = to;
-	if (e)
-		e->pinned = is_pinned(f, &to);
+	mark_pinned(f, &to);
 }
 
 void factory_unpin(struct factory *f, const struct ip_addr *dst)
 {
 	struct ip_addr to = ip_unmap(dst);
-	struct entry *e = entry_find(f, &to, 0);
 
 	for (size_t i = 0; i < f->n_pins; i++) {
 		if (ip_eq(&f->pins[i], &to)) {
@@ -353,16 +369,31 @@ void factory_unpin(struct factory *f, const struct ip_addr *dst)
 			break;
 		}
 	}
-	if (e)
-		e->pinned = false;
+	mark_pinned(f, &to);
+}
+
+/* One line in half a second, with the number of those that were not said. */
+static void log_flush(struct factory *f, const char *message, const char *cause)
+{
+	enum { QUIET_MS = 500 };
+
+	if (f->flush_said_us != 0 && f->seen_us - f->flush_said_us < QUIET_MS * US_PER_MS) {
+		f->flushes_unsaid++;
+		return;
+	}
+	log_at(f->cfg.log, LOG_DEBUG, "socket_factory", message, KV_STR("cause", cause),
+	       KV_INT("entries", f->n_live), KV_INT("generation", f->generation),
+	       KV_INT("suppressed", f->flushes_unsaid));
+	f->flush_said_us = f->seen_us;
+	f->flushes_unsaid = 0;
 }
 
 void factory_flush(struct factory *f, const char *cause)
 {
 	f->generation++;
 	f->counters.flushes++;
-	log_at(f->cfg.log, LOG_DEBUG, "socket_factory", "Source cache flushed", KV_STR("cause", cause),
-	       KV_INT("entries", f->n_positive), KV_INT("generation", f->generation));
+	log_flush(f, "Source cache flushed", cause);
+	f->n_live = 0;
 }
 
 void factory_reset(struct factory *f, const char *reason)
@@ -370,27 +401,45 @@ void factory_reset(struct factory *f, const char *reason)
 	f->generation++;
 	f->counters.resets++;
 	log_at(f->cfg.log, LOG_DEBUG, "socket_factory", "Source cache reset", KV_STR("reason", reason),
-	       KV_INT("entries", f->n_positive), KV_INT("generation", f->generation));
+	       KV_INT("entries", f->n_live), KV_INT("generation", f->generation));
+	f->n_live = 0;
+}
+
+/* @scope NULL: of whatever scope. */
+static void evict(struct factory *f, const struct ip_addr *dst, const uint32_t *scope)
+{
+	uint32_t at = f->buckets[bucket_of(f, dst)];
+
+	while (at != ENTRIES) {
+		struct entry *e = &f->entries[at];
+
+		at = e->next;
+		if (ip_eq(&e->dst, dst) && (!scope || e->scope == *scope))
+			entry_remove(f, e);
+	}
 }
 
 void factory_invalidate(struct factory *f, const struct ip_addr *dst, uint64_t generation, const char *cause)
 {
 	struct ip_addr to = ip_unmap(dst);
-	struct entry *e = entry_find(f, &to, 0);
 
 	(void)cause;
 	if (generation != f->generation)
 		return;
 	f->counters.invalidations++;
-	if (e)
-		entry_remove(f, e);
+	evict(f, &to, NULL);
+}
+
+static void negative(struct factory *f, const struct endpoint *dst, int error, uint64_t now_us)
+{
+	struct ip_addr to = ip_unmap(&dst->ip);
+
+	remember_refusal(f, &to, needs_scope(&to) ? dst->scope : 0, FACTORY_NO_ROUTE, error, now_us);
 }
 
 void factory_negative(struct factory *f, const struct ip_addr *dst, int error, uint64_t now_us)
 {
-	struct ip_addr to = ip_unmap(dst);
-
-	remember_refusal(f, &to, 0, FACTORY_NO_ROUTE, error, now_us);
+	negative(f, &(struct endpoint){ .ip = *dst }, error, now_us);
 }
 
 /* One destination's stale source makes all of them suspect; not more than once in a while. */
@@ -403,23 +452,52 @@ static void recheck_all(struct factory *f, uint64_t now_us)
 	factory_flush(f, "send error");
 }
 
+/* True if a lookup after an earlier error said just now what is in the cache: another one would be one lookup per error. */
+static bool confirmed_lately(struct factory *f, const struct endpoint *dst, uint64_t now_us)
+{
+	struct ip_addr to = ip_unmap(&dst->ip);
+	struct entry *e = entry_find(f, &to, needs_scope(&to) ? dst->scope : 0);
+
+	return e && !e->negative && e->route.generation == f->generation && e->confirmed_us != 0 &&
+	       now_us - e->confirmed_us < FACTORY_RECHECK_MS * US_PER_MS;
+}
+
+/* Forget the source of a failed send and look again. */
+static enum factory_refusal other_source(struct factory *f, const struct endpoint *dst,
+                                         const struct factory_route *used, uint64_t now_us,
+                                         struct factory_route *out)
+{
+	struct ip_addr to = ip_unmap(&dst->ip), was = used->source;
+	uint32_t scope = needs_scope(&to) ? dst->scope : 0;
+	enum factory_refusal why;
+	struct entry *e;
+
+	factory_invalidate(f, &to, used->generation, "send error");
+	recheck_all(f, now_us);
+	why = factory_resolve(f, &to, scope, now_us, out);
+	e = entry_find(f, &to, scope);
+	if (why == FACTORY_OK && e && ip_eq(&out->source, &was))
+		e->confirmed_us = now_us;
+	return why;
+}
+
 static enum factory_action source_failed(struct factory *f, const struct factory_send_error *e,
                                          uint64_t now_us, struct factory_route *out)
 {
+	struct ip_addr was = e->route.source;	/* *out may be the same object as e->route */
+
 	if (e->fixed_source)
 		return FACTORY_REPORT_DEAD;
-	if (!e->retried_source) {
-		factory_invalidate(f, &e->dst.ip, e->route.generation, "send error");
-		recheck_all(f, now_us);
-		if (factory_resolve(f, &e->dst.ip, e->dst.scope, now_us, out) != FACTORY_OK)
+	if (!e->retried_source && !confirmed_lately(f, &e->dst, now_us)) {
+		if (other_source(f, &e->dst, &e->route, now_us, out) != FACTORY_OK)
 			return FACTORY_DROP;
-		if (!ip_eq(&out->source, &e->route.source))
+		if (!ip_eq(&out->source, &was))
 			return FACTORY_RETRY_SOURCE;
 	}
 	if (e->error == EINVAL && e->used_gso && !e->retried_gso)
 		return FACTORY_RETRY_UNCUT;
 	if (e->error != EINVAL)
-		factory_negative(f, &e->dst.ip, e->error, now_us);
+		negative(f, &e->dst, e->error, now_us);
 	return FACTORY_DROP;
 }
 
@@ -436,7 +514,7 @@ enum factory_action factory_send_failed(struct factory *f, const struct factory_
 	case EACCES:
 	case EPERM:
 		if (!e->fixed_source)
-			factory_negative(f, &e->dst.ip, e->error, now_us);
+			negative(f, &e->dst, e->error, now_us);
 		return FACTORY_DROP;
 	case EIO:
 		return e->retried_gso ? FACTORY_DROP : FACTORY_RETRY_UNCUT;
@@ -451,7 +529,7 @@ void factory_counters(const struct factory *f, struct factory_counters *out)
 {
 	*out = f->counters;
 	out->generation = f->generation;
-	out->entries = f->n_positive;
+	out->entries = f->n_live;
 	out->negatives = f->n_negative;
 }
 

@@ -20,7 +20,7 @@ enum {
 	IFA_ADDRESS_ = 1, IFA_LOCAL_ = 2, IFA_FLAGS_ = 8,
 	FRA_PRIORITY_ = 6, FRA_FWMARK_ = 10, FRA_TABLE_ = 15,
 	FIB_RULE_INVERT_ = 2,
-	AF_INET_ = 2, AF_INET6_ = 10,
+	AF_UNSPEC_ = 0, AF_INET_ = 2, AF_INET6_ = 10,
 	NLA_TYPE_MASK = 0x3fff,
 	HEADER_LEN = 16,
 	ATTR_HEADER = 4,
@@ -81,7 +81,8 @@ size_t nl_write_get_route(uint8_t *buf, size_t cap, uint32_t seq, const struct i
 	wr_u8(&w, dst->family == IP_V4 ? AF_INET_ : AF_INET6_);
 	wr_u8(&w, (uint8_t)(addr_len * 8));
 	wr_zero(&w, 6);
-	wr_ne32(&w, RTM_F_LOOKUP_TABLE_);
+	/* Without it an IPv4 answer says "main" for every table; IPv6 always says the true one, and refuses the flag. */
+	wr_ne32(&w, dst->family == IP_V4 ? RTM_F_LOOKUP_TABLE_ : 0);
 	wr_ne16(&w, (uint16_t)(ATTR_HEADER + addr_len));
 	wr_ne16(&w, RTA_DST_);
 	wr_bytes(&w, dst->bytes, addr_len);
@@ -108,11 +109,11 @@ static bool next_attr(struct reader *r, uint16_t *type, struct reader *value)
 {
 	size_t len, pad;
 
-	if (r->bad || r->left < ATTR_HEADER)
+	if (r->bad || r->left == 0)
 		return false;
 	len = rd_ne16(r);
 	*type = rd_ne16(r) & NLA_TYPE_MASK;
-	if (len < ATTR_HEADER) {
+	if (r->bad || len < ATTR_HEADER) {
 		r->bad = true;
 		return false;
 	}
@@ -122,18 +123,23 @@ static bool next_attr(struct reader *r, uint16_t *type, struct reader *value)
 	return !r->bad;
 }
 
+/* An address or a number of any other length than its own turns the attribute bad. */
 static struct ip_addr addr_of(struct reader *value, uint8_t family)
 {
-	struct ip_addr ip = { .family = IP_NONE };
+	struct ip_addr ip = { .family = family == AF_INET_ ? IP_V4 : IP_V6 };
 
-	if (family == AF_INET_ && value->left == 4) {
-		ip.family = IP_V4;
-		rd_copy(value, ip.bytes, 4);
-	} else if (family == AF_INET6_ && value->left == 16) {
-		ip.family = IP_V6;
-		rd_copy(value, ip.bytes, 16);
+	if (value->left != ip_len(&ip)) {
+		value->bad = true;
+		return (struct ip_addr){ .family = IP_NONE };
 	}
+	rd_copy(value, ip.bytes, value->left);
 	return ip;
+}
+
+static uint32_t u32_of(struct reader *value)
+{
+	value->bad = value->bad || value->left != sizeof(uint32_t);
+	return rd_ne32(value);
 }
 
 static void route_attr(struct nl_route *route, uint8_t family, uint16_t type, struct reader *value)
@@ -143,19 +149,19 @@ static void route_attr(struct nl_route *route, uint8_t family, uint16_t type, st
 		route->dst.ip = addr_of(value, family);
 		break;
 	case RTA_OIF_:
-		route->ifindex = rd_ne32(value);
+		route->ifindex = u32_of(value);
 		break;
 	case RTA_GATEWAY_:
 		route->gateway = addr_of(value, family);
 		break;
 	case RTA_PRIORITY_:
-		route->metric = rd_ne32(value);
+		route->metric = u32_of(value);
 		break;
 	case RTA_PREFSRC_:
 		route->prefsrc = addr_of(value, family);
 		break;
 	case RTA_TABLE_:
-		route->table = rd_ne32(value);
+		route->table = u32_of(value);
 		break;
 	default:
 		break;
@@ -179,7 +185,7 @@ static bool route_read(struct nl_msg *out, struct reader *r)
 		if (value.bad)
 			return false;
 	}
-	if (out->route.dst.ip.family == IP_NONE)
+	if (out->route.dst.ip.family == IP_NONE) /* the default route has no such attribute */
 		out->route.dst.ip.family = family == AF_INET_ ? IP_V4 : IP_V6;
 	return !r->bad && out->route.dst.len <= ip_len(&out->route.dst.ip) * 8;
 }
@@ -200,7 +206,7 @@ static bool address_read(struct nl_msg *out, struct reader *r)
 			out->address.addr = addr_of(&value, family);
 			local = local || type == IFA_LOCAL_;
 		} else if (type == IFA_FLAGS_) {
-			out->address.flags = rd_ne32(&value);
+			out->address.flags = u32_of(&value);
 		}
 		if (value.bad)
 			return false;
@@ -222,7 +228,7 @@ static bool link_read(struct nl_msg *out, struct reader *r)
 		if (type == IFLA_IFNAME_)
 			rd_copy(&value, out->link.name, min_size(value.left, sizeof(out->link.name) - 1));
 		else if (type == IFLA_MASTER_)
-			out->link.master = rd_ne32(&value);
+			out->link.master = u32_of(&value);
 		else if (type == IFLA_CARRIER_)
 			out->link.carrier = rd_u8(&value) != 0;
 		if (value.bad)
@@ -242,27 +248,53 @@ static bool rule_read(struct nl_msg *out, struct reader *r)
 	out->rule.inverted = (rd_ne32(r) & FIB_RULE_INVERT_) != 0;
 	while (next_attr(r, &type, &value)) {
 		if (type == FRA_PRIORITY_)
-			out->rule.priority = rd_ne32(&value);
+			out->rule.priority = u32_of(&value);
 		else if (type == FRA_FWMARK_)
-			out->rule.mark = rd_ne32(&value);
+			out->rule.mark = u32_of(&value);
 		else if (type == FRA_TABLE_)
-			out->rule.table = rd_ne32(&value);
+			out->rule.table = u32_of(&value);
 		if (value.bad)
 			return false;
 	}
 	return !r->bad;
 }
 
+/* A negative errno, or 0. */
+static bool error_read(struct nl_msg *out, struct reader *body)
+{
+	enum { MAX_ERRNO = 4095 };
+	uint32_t value = 0 - rd_ne32(body);
+
+	out->error = (int)min_size(value, MAX_ERRNO);
+	return !body->bad && value <= MAX_ERRNO;
+}
+
+/* Other families' routes, addresses and rules, and what a bridge says of its ports, are not ours to read. */
+static bool is_foreign(uint16_t type, const struct reader *body)
+{
+	struct reader peek = *body;
+	uint8_t family = rd_u8(&peek);
+
+	if (peek.bad || type < RTM_NEWLINK_ || type > RTM_DELRULE_)
+		return false;
+	if (type == RTM_NEWLINK_ || type == RTM_DELLINK_)
+		return family != AF_UNSPEC_;
+	return family != AF_INET_ && family != AF_INET6_;
+}
+
 static bool body_read(struct nl_msg *out, uint16_t type, struct reader *body)
 {
+	if (is_foreign(type, body)) {
+		out->kind = NL_OTHER;
+		return true;
+	}
 	switch (type) {
 	case NLMSG_ERROR_:
 		out->kind = NL_ERROR;
-		out->error = -(int)rd_ne32(body);
-		return !body->bad && out->error >= 0;
+		return error_read(out, body);
 	case NLMSG_DONE_:
 		out->kind = NL_DONE;
-		return true;
+		return body->left == 0 || error_read(out, body);
 	case RTM_NEWROUTE_:
 	case RTM_DELROUTE_:
 		out->kind = type == RTM_NEWROUTE_ ? NL_NEW_ROUTE : NL_DEL_ROUTE;

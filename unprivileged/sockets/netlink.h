@@ -10,7 +10,10 @@
 
 enum { NL_MAX_REQUEST = 128 };
 
-/* RTM_GETROUTE for @dst with RTM_F_LOOKUP_TABLE and RTA_MARK; RTA_OIF = scope for link-local. Returns the length, 0 on overflow. */
+/*
+ * RTM_GETROUTE for @dst (v4 or v6) with RTA_MARK, such that the answer has the true table; RTA_OIF = scope for link-local.
+ * Returns the length, 0 on overflow.
+ */
 size_t nl_write_get_route(uint8_t *buf, size_t cap, uint32_t seq, const struct ip_addr *dst,
                           uint32_t scope, uint32_t mark);
 
@@ -33,7 +36,7 @@ enum nl_kind {
 struct nl_msg {
 	enum nl_kind kind;
 	uint32_t seq;
-	int error;			/* positive errno for NL_ERROR, 0 for an ACK */
+	int error;			/* NL_ERROR, NL_DONE: positive errno, 0: none */
 	struct nl_route route;
 	struct {
 		struct ip_addr addr;
@@ -52,7 +55,9 @@ struct nl_msg {
 };
 
 /*
- * Take the next message of a datagram: *at moves on. False at the end or at the first malformed one (*bad set).
+ * Take the next message of a datagram: *at moves on. False, with *out and *at untouched, at the end or at the first malformed one
+ * (*bad set). Routes, addresses and rules of other families than IP, and links as a
+ * bridge sees them, are NL_OTHER.
  */
 bool nl_next(struct nl_msg *out, const uint8_t *buf, size_t len, size_t *at, bool *bad);
 

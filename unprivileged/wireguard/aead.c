@@ -12,13 +12,13 @@ enum {
 };
 
 static_assert(WG_SCRATCH + WG_DATA_HEADER == WG_KEYSTREAM_BLOCK,
-              "scratch and header hold the key-stream block");
+	      "scratch and header hold the key-stream block");
 static_assert(WG_SMALL_TEXT % WG_KEYSTREAM_BLOCK == 0 && WG_TEXT_MAX % WG_KEYSTREAM_BLOCK == 0,
-              "whole blocks fit");
+	      "whole blocks fit");
 
 EVP_CIPHER_CTX *wg_aead_key(const struct wg_crypto *c, const uint8_t key[WG_KEY_LEN])
 {
-	const uint8_t iv[IV_LEN] = { 0 };
+	const uint8_t iv[IV_LEN] = {0};
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 
 	if (ctx && !EVP_EncryptInit_ex2(ctx, c->chacha20, key, iv, NULL)) {
@@ -56,7 +56,7 @@ static bool run_stream(EVP_CIPHER_CTX *ctx, uint8_t *bytes, size_t len)
  * so that the input is one run.
  */
 static bool compute_tag(struct wg_crypto *c, const uint8_t key[POLY_KEY_LEN], uint8_t *text,
-                        size_t len, uint8_t tag[WG_TAG])
+			size_t len, uint8_t tag[WG_TAG])
 {
 	const size_t padding = -len % WG_TAG;
 	uint8_t lengths[WG_TAG];
@@ -73,7 +73,7 @@ static bool compute_tag(struct wg_crypto *c, const uint8_t key[POLY_KEY_LEN], ui
 }
 
 bool wg_aead_seal(struct wg_crypto *c, EVP_CIPHER_CTX *ctx, uint64_t counter, uint8_t *text,
-                  size_t len)
+		  size_t len)
 {
 	const bool in_place = len % WG_KEYSTREAM_BLOCK == 0;
 	uint8_t *row = in_place ? text - WG_KEYSTREAM_BLOCK : c->work;
@@ -105,9 +105,10 @@ static void apply_stream(uint8_t *restrict text, const uint8_t *restrict stream,
 		text[i] ^= stream[i];
 }
 
-/* The whole key stream in one call, then the tag, then the text: for texts so short that the call counts. */
+/* The whole key stream in one call, then the tag, then the text: for texts so short that the call
+ * counts. */
 static bool open_small(struct wg_crypto *c, EVP_CIPHER_CTX *ctx, uint64_t counter, uint8_t *text,
-                       size_t len)
+		       size_t len)
 {
 	const size_t stream_len = WG_KEYSTREAM_BLOCK + whole_blocks(len);
 
@@ -122,7 +123,7 @@ static bool open_small(struct wg_crypto *c, EVP_CIPHER_CTX *ctx, uint64_t counte
 }
 
 bool wg_aead_open(struct wg_crypto *c, EVP_CIPHER_CTX *ctx, uint64_t counter, uint8_t *text,
-                  size_t len)
+		  size_t len)
 {
 	const bool in_place = len % WG_KEYSTREAM_BLOCK == 0;
 	uint8_t *row_text = in_place ? text : c->work + WG_KEYSTREAM_BLOCK;

@@ -15,7 +15,8 @@
 #include "base/defs.h"
 #include "wireguard/crypto.h"
 
-/* A cipher context keyed for one direction of a session; NULL without memory. Freed by the library's own call. */
+/* A cipher context keyed for one direction of a session; NULL without memory. Freed by the
+ * library's own call. */
 MUST_CHECK EVP_CIPHER_CTX *wg_aead_key(const struct wg_crypto *c, const uint8_t key[WG_KEY_LEN]);
 
 /*
@@ -24,10 +25,11 @@ MUST_CHECK EVP_CIPHER_CTX *wg_aead_key(const struct wg_crypto *c, const uint8_t 
  * is then zeroed.
  */
 MUST_CHECK bool wg_aead_seal(struct wg_crypto *c, EVP_CIPHER_CTX *ctx, uint64_t counter,
-                             uint8_t *text, size_t len);
+			     uint8_t *text, size_t len);
 
-/* Open @len bytes at @text in place; the tag is behind them. False, with all bytes as they were, when forged. */
+/* Open @len bytes at @text in place; the tag is behind them. False, with all bytes as they were,
+ * when forged. */
 MUST_CHECK bool wg_aead_open(struct wg_crypto *c, EVP_CIPHER_CTX *ctx, uint64_t counter,
-                             uint8_t *text, size_t len);
+			     uint8_t *text, size_t len);
 
 #endif

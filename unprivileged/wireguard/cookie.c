@@ -14,7 +14,7 @@ enum {
 };
 
 static_assert(sizeof(((struct wg_gate_secret *)0)->bucket_key) == crypto_shorthash_KEYBYTES,
-              "key of the source hash");
+	      "key of the source hash");
 static_assert(WG_XNONCE_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "cookie nonce");
 static_assert((WG_SOURCE_BUCKETS & (WG_SOURCE_BUCKETS - 1)) == 0, "buckets are masked");
 
@@ -27,7 +27,7 @@ struct macs {
 static struct macs find_macs(const uint8_t *msg, size_t len)
 {
 	struct reader r = reader_of(msg, len);
-	struct macs m = { .before_mac1 = len - 2 * WG_MAC_LEN, .before_mac2 = len - WG_MAC_LEN };
+	struct macs m = {.before_mac1 = len - 2 * WG_MAC_LEN, .before_mac2 = len - WG_MAC_LEN};
 
 	rd_skip(&r, m.before_mac1);
 	m.mac1 = rd_bytes(&r, WG_MAC_LEN);
@@ -37,13 +37,13 @@ static struct macs find_macs(const uint8_t *msg, size_t len)
 }
 
 void wg_cookie_label_key(struct wg_crypto *c, uint8_t out[WG_KEY_LEN], const char label[8],
-                         const uint8_t public_key[WG_KEY_LEN])
+			 const uint8_t public_key[WG_KEY_LEN])
 {
 	wg_crypto_hash(c, out, label, LABEL_LEN, public_key, WG_KEY_LEN);
 }
 
 bool wg_gate_init(struct wg_gate *gate, struct wg_crypto *c, struct wg_gate_secret *secret,
-                  const uint8_t public_key[WG_KEY_LEN], const struct rng *rng, uint64_t now_us)
+		  const uint8_t public_key[WG_KEY_LEN], const struct rng *rng, uint64_t now_us)
 {
 	memset(gate, 0, sizeof(*gate));
 	wg_crypto_begin(c);
@@ -57,7 +57,7 @@ bool wg_gate_init(struct wg_gate *gate, struct wg_crypto *c, struct wg_gate_secr
 }
 
 static bool mac_matches(struct wg_crypto *c, const uint8_t *key, size_t key_len, const uint8_t *msg,
-                        size_t len, const uint8_t mac[WG_MAC_LEN])
+			size_t len, const uint8_t mac[WG_MAC_LEN])
 {
 	uint8_t expected[WG_MAC_LEN];
 
@@ -99,7 +99,7 @@ static bool within_source(struct wg_gate *gate, const struct ip_addr *ip, uint64
 }
 
 void wg_cookie_derive(struct wg_crypto *c, const uint8_t secret[WG_COOKIE_SECRET_LEN],
-                      uint64_t epoch, const struct ip_addr *ip, uint8_t out[WG_COOKIE_LEN])
+		      uint64_t epoch, const struct ip_addr *ip, uint8_t out[WG_COOKIE_LEN])
 {
 	uint8_t input[sizeof(epoch) + sizeof(ip->bytes)];
 	struct writer w = writer_of(input, sizeof(input));
@@ -110,7 +110,7 @@ void wg_cookie_derive(struct wg_crypto *c, const uint8_t secret[WG_COOKIE_SECRET
 }
 
 static void current_cookie(const struct wg_gate *gate, struct wg_crypto *c,
-                           const struct ip_addr *ip, uint64_t now_us, uint8_t out[WG_COOKIE_LEN])
+			   const struct ip_addr *ip, uint64_t now_us, uint8_t out[WG_COOKIE_LEN])
 {
 	uint64_t epoch = (now_us - gate->start_us) / (WG_COOKIE_EPOCH_S * US_PER_S);
 
@@ -118,7 +118,7 @@ static void current_cookie(const struct wg_gate *gate, struct wg_crypto *c,
 }
 
 enum wg_gate_verdict wg_gate_check(struct wg_gate *gate, struct wg_crypto *c, const uint8_t *msg,
-                                   size_t len, const struct endpoint *src, uint64_t now_us)
+				   size_t len, const struct endpoint *src, uint64_t now_us)
 {
 	struct macs m = find_macs(msg, len);
 	uint8_t cookie[WG_COOKIE_LEN];
@@ -137,8 +137,8 @@ enum wg_gate_verdict wg_gate_check(struct wg_gate *gate, struct wg_crypto *c, co
 }
 
 bool wg_gate_reply(struct wg_gate *gate, struct wg_crypto *c, const struct rng *rng,
-                   const uint8_t *msg, size_t len, const struct endpoint *src, uint64_t now_us,
-                   uint8_t out[WG_COOKIE_REPLY_LEN])
+		   const uint8_t *msg, size_t len, const struct endpoint *src, uint64_t now_us,
+		   uint8_t out[WG_COOKIE_REPLY_LEN])
 {
 	struct macs m = find_macs(msg, len);
 	struct reader r = reader_of(msg, len);
@@ -158,13 +158,13 @@ bool wg_gate_reply(struct wg_gate *gate, struct wg_crypto *c, const struct rng *
 	wg_crypto_begin(c);
 	current_cookie(gate, c, &src->ip, now_us, cookie);
 	crypto_aead_xchacha20poly1305_ietf_encrypt(sealed, NULL, cookie, WG_COOKIE_LEN, m.mac1,
-	                                           WG_MAC_LEN, NULL, nonce, gate->cookie_key);
+						   WG_MAC_LEN, NULL, nonce, gate->cookie_key);
 	sodium_memzero(cookie, sizeof(cookie));
 	return wg_crypto_ok(c);
 }
 
 void wg_cookie_stamp(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
-                     const uint8_t *cookie, uint8_t *msg, size_t len)
+		     const uint8_t *cookie, uint8_t *msg, size_t len)
 {
 	struct writer w = writer_of(msg, len);
 	uint8_t *body = wr_room(&w, len - 2 * WG_MAC_LEN);
@@ -181,8 +181,8 @@ void wg_cookie_stamp(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
 }
 
 bool wg_cookie_open(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
-                    const uint8_t mac1[WG_MAC_LEN], const uint8_t reply[WG_COOKIE_REPLY_LEN],
-                    uint8_t out[WG_COOKIE_LEN])
+		    const uint8_t mac1[WG_MAC_LEN], const uint8_t reply[WG_COOKIE_REPLY_LEN],
+		    uint8_t out[WG_COOKIE_LEN])
 {
 	struct reader r = reader_of(reply, WG_COOKIE_REPLY_LEN);
 	const uint8_t *nonce, *sealed;
@@ -195,8 +195,7 @@ bool wg_cookie_open(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
 		return false;
 	wg_crypto_begin(c);
 	wg_cookie_label_key(c, key, "cookie--", public_key);
-	return wg_crypto_ok(c) &&
-	       crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed,
-	                                                  WG_COOKIE_LEN + WG_TAG, mac1, WG_MAC_LEN,
-	                                                  nonce, key) == 0;
+	return wg_crypto_ok(c) && crypto_aead_xchacha20poly1305_ietf_decrypt(
+				      out, NULL, NULL, sealed, WG_COOKIE_LEN + WG_TAG, mac1,
+				      WG_MAC_LEN, nonce, key) == 0;
 }

@@ -33,11 +33,11 @@ struct wg_gate_secret {
 };
 
 struct wg_gate {
-	uint8_t mac1_key[WG_KEY_LEN];	/* of messages to us */
-	uint8_t cookie_key[WG_KEY_LEN];	/* of cookie replies by us */
+	uint8_t mac1_key[WG_KEY_LEN];   /* of messages to us */
+	uint8_t cookie_key[WG_KEY_LEN]; /* of cookie replies by us */
 	struct wg_gate_secret *secret;
 	uint64_t start_us;
-	uint64_t second_us;		/* when the running second began */
+	uint64_t second_us; /* when the running second began */
 	uint32_t in_second;
 	/* By hash of the source (IPv6: its /64): when its budget is whole again. */
 	uint64_t full_us[WG_SOURCE_BUCKETS];
@@ -51,36 +51,36 @@ enum wg_gate_verdict {
 
 /* False for a library failure. @secret must outlive the gate. */
 MUST_CHECK bool wg_gate_init(struct wg_gate *gate, struct wg_crypto *c,
-                             struct wg_gate_secret *secret, const uint8_t public_key[WG_KEY_LEN],
-                             const struct rng *rng, uint64_t now_us);
+			     struct wg_gate_secret *secret, const uint8_t public_key[WG_KEY_LEN],
+			     const struct rng *rng, uint64_t now_us);
 
 /* Judge an initiation or response of the right size. */
 enum wg_gate_verdict wg_gate_check(struct wg_gate *gate, struct wg_crypto *c, const uint8_t *msg,
-                                   size_t len, const struct endpoint *src, uint64_t now_us);
+				   size_t len, const struct endpoint *src, uint64_t now_us);
 
 /* The cookie reply to @msg; false for a library failure. */
 MUST_CHECK bool wg_gate_reply(struct wg_gate *gate, struct wg_crypto *c, const struct rng *rng,
-                              const uint8_t *msg, size_t len, const struct endpoint *src,
-                              uint64_t now_us, uint8_t out[WG_COOKIE_REPLY_LEN]);
+			      const uint8_t *msg, size_t len, const struct endpoint *src,
+			      uint64_t now_us, uint8_t out[WG_COOKIE_REPLY_LEN]);
 
 /* The cookie of an address in an epoch. */
 void wg_cookie_derive(struct wg_crypto *c, const uint8_t secret[WG_COOKIE_SECRET_LEN],
-                      uint64_t epoch, const struct ip_addr *ip, uint8_t out[WG_COOKIE_LEN]);
+		      uint64_t epoch, const struct ip_addr *ip, uint8_t out[WG_COOKIE_LEN]);
 
 /* The other side: what we put on our own messages, and what we get back. */
 
 /* The key for MAC1 ("mac1----") or cookies ("cookie--") of the owner of @public_key. */
 void wg_cookie_label_key(struct wg_crypto *c, uint8_t out[WG_KEY_LEN], const char label[8],
-                         const uint8_t public_key[WG_KEY_LEN]);
+			 const uint8_t public_key[WG_KEY_LEN]);
 
 /* Write both MACs of a message to the owner of @public_key. @cookie NULL: MAC2 is zero. */
 void wg_cookie_stamp(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
-                     const uint8_t *cookie, uint8_t *msg, size_t len);
+		     const uint8_t *cookie, uint8_t *msg, size_t len);
 
 /* Open a cookie reply by the owner of @public_key to the message that had @mac1. */
 MUST_CHECK bool wg_cookie_open(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
-                               const uint8_t mac1[WG_MAC_LEN],
-                               const uint8_t reply[WG_COOKIE_REPLY_LEN],
-                               uint8_t out[WG_COOKIE_LEN]);
+			       const uint8_t mac1[WG_MAC_LEN],
+			       const uint8_t reply[WG_COOKIE_REPLY_LEN],
+			       uint8_t out[WG_COOKIE_LEN]);
 
 #endif

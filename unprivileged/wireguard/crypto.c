@@ -29,12 +29,12 @@ struct wg_crypto *wg_crypto_new(void)
 	char digest[] = "BLAKE2S-256";
 	size_t mac_len = WG_MAC_LEN;
 	const OSSL_PARAM hmac_params[] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-		OSSL_PARAM_construct_end(),
+	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+	    OSSL_PARAM_construct_end(),
 	};
 	const OSSL_PARAM keyed_params[] = {
-		OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &mac_len),
-		OSSL_PARAM_construct_end(),
+	    OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &mac_len),
+	    OSSL_PARAM_construct_end(),
 	};
 
 	if (!c)
@@ -83,7 +83,7 @@ void wg_crypto_forget(struct wg_crypto *c)
 }
 
 void wg_crypto_hash(struct wg_crypto *c, uint8_t out[WG_HASH_LEN], const void *a, size_t a_len,
-                    const void *b, size_t b_len)
+		    const void *b, size_t b_len)
 {
 	if (!EVP_DigestInit_ex2(c->digest, c->blake2s, NULL) ||
 	    !EVP_DigestUpdate(c->digest, a, a_len) || !EVP_DigestUpdate(c->digest, b, b_len) ||
@@ -92,7 +92,7 @@ void wg_crypto_hash(struct wg_crypto *c, uint8_t out[WG_HASH_LEN], const void *a
 }
 
 static void run_mac(struct wg_crypto *c, EVP_MAC_CTX *ctx, uint8_t *out, size_t out_len,
-                    const uint8_t *key, size_t key_len, const uint8_t *data, size_t len)
+		    const uint8_t *key, size_t key_len, const uint8_t *data, size_t len)
 {
 	size_t written = 0;
 
@@ -102,19 +102,19 @@ static void run_mac(struct wg_crypto *c, EVP_MAC_CTX *ctx, uint8_t *out, size_t 
 }
 
 void wg_crypto_mac(struct wg_crypto *c, uint8_t out[WG_MAC_LEN], const uint8_t *key, size_t key_len,
-                   const uint8_t *data, size_t len)
+		   const uint8_t *data, size_t len)
 {
 	run_mac(c, c->keyed, out, WG_MAC_LEN, key, key_len, data, len);
 }
 
 void wg_crypto_hmac(struct wg_crypto *c, uint8_t out[WG_HASH_LEN], const uint8_t key[WG_KEY_LEN],
-                    const uint8_t *data, size_t len)
+		    const uint8_t *data, size_t len)
 {
 	run_mac(c, c->hmac, out, WG_HASH_LEN, key, WG_KEY_LEN, data, len);
 }
 
 void wg_crypto_kdf(struct wg_crypto *c, uint8_t *out, size_t n, const uint8_t key[WG_KEY_LEN],
-                   const uint8_t *input, size_t len)
+		   const uint8_t *input, size_t len)
 {
 	uint8_t secret[WG_HASH_LEN];
 	uint8_t block[WG_HASH_LEN + 1];
@@ -132,7 +132,7 @@ void wg_crypto_kdf(struct wg_crypto *c, uint8_t *out, size_t n, const uint8_t ke
 }
 
 bool wg_crypto_dh(uint8_t out[WG_KEY_LEN], const uint8_t private_key[WG_KEY_LEN],
-                  const uint8_t public_key[WG_KEY_LEN])
+		  const uint8_t public_key[WG_KEY_LEN])
 {
 	if (crypto_scalarmult(out, private_key, public_key) == 0)
 		return true;
@@ -146,15 +146,15 @@ void wg_crypto_public(uint8_t out[WG_KEY_LEN], const uint8_t private_key[WG_KEY_
 }
 
 void wg_crypto_seal_once(uint8_t *out, const uint8_t key[WG_KEY_LEN], const uint8_t *plain,
-                         size_t len, const uint8_t aad[WG_HASH_LEN])
+			 size_t len, const uint8_t aad[WG_HASH_LEN])
 {
 	crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, plain, len, aad, WG_HASH_LEN, NULL,
-	                                          zero_nonce, key);
+						  zero_nonce, key);
 }
 
 bool wg_crypto_open_once(uint8_t *out, const uint8_t key[WG_KEY_LEN], const uint8_t *sealed,
-                         size_t len, const uint8_t aad[WG_HASH_LEN])
+			 size_t len, const uint8_t aad[WG_HASH_LEN])
 {
 	return crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, len, aad,
-	                                                 WG_HASH_LEN, zero_nonce, key) == 0;
+							 WG_HASH_LEN, zero_nonce, key) == 0;
 }

@@ -20,7 +20,7 @@ enum {
 	WG_MAC_LEN = 16,
 	WG_XNONCE_LEN = 24,
 	WG_KEYSTREAM_BLOCK = 64,
-	WG_TEXT_MAX = 65536,	/* no datagram holds more */
+	WG_TEXT_MAX = 65536, /* no datagram holds more */
 	WG_SMALL_TEXT = 192,
 };
 
@@ -28,9 +28,9 @@ struct wg_crypto {
 	EVP_CIPHER *chacha20;
 	EVP_MD *blake2s;
 	EVP_MD_CTX *digest;
-	EVP_MAC_CTX *hmac;	/* HMAC-BLAKE2s-256 */
-	EVP_MAC_CTX *keyed;	/* BLAKE2s with a key, 16 bytes out */
-	EVP_MAC_CTX *poly1305;	/* keyed anew for each data message */
+	EVP_MAC_CTX *hmac;     /* HMAC-BLAKE2s-256 */
+	EVP_MAC_CTX *keyed;    /* BLAKE2s with a key, 16 bytes out */
+	EVP_MAC_CTX *poly1305; /* keyed anew for each data message */
 	bool bad;
 
 	/* The packet path's work space: nothing in it counts between two calls. */
@@ -52,31 +52,31 @@ void wg_crypto_forget(struct wg_crypto *c);
 
 /* BLAKE2s-256 over @a then @b. @out may be @a. */
 void wg_crypto_hash(struct wg_crypto *c, uint8_t out[WG_HASH_LEN], const void *a, size_t a_len,
-                    const void *b, size_t b_len);
+		    const void *b, size_t b_len);
 
 /* BLAKE2s-128 with a key of 16 or 32 bytes. */
 void wg_crypto_mac(struct wg_crypto *c, uint8_t out[WG_MAC_LEN], const uint8_t *key, size_t key_len,
-                   const uint8_t *data, size_t len);
+		   const uint8_t *data, size_t len);
 
 /* HMAC-BLAKE2s with a key of 32 bytes. */
 void wg_crypto_hmac(struct wg_crypto *c, uint8_t out[WG_HASH_LEN], const uint8_t key[WG_KEY_LEN],
-                    const uint8_t *data, size_t len);
+		    const uint8_t *data, size_t len);
 
 /* HKDF with empty info: @n (1..3) times 32 bytes to @out. @key and @out may overlap. */
 void wg_crypto_kdf(struct wg_crypto *c, uint8_t *out, size_t n, const uint8_t key[WG_KEY_LEN],
-                   const uint8_t *input, size_t len);
+		   const uint8_t *input, size_t len);
 
 /* False, with @out zeroed, for a point of low order. */
 MUST_CHECK bool wg_crypto_dh(uint8_t out[WG_KEY_LEN], const uint8_t private_key[WG_KEY_LEN],
-                             const uint8_t public_key[WG_KEY_LEN]);
+			     const uint8_t public_key[WG_KEY_LEN]);
 void wg_crypto_public(uint8_t out[WG_KEY_LEN], const uint8_t private_key[WG_KEY_LEN]);
 
 /* ChaCha20-Poly1305 with nonce 0: handshake keys are used once. @out has @len + WG_TAG bytes. */
 void wg_crypto_seal_once(uint8_t *out, const uint8_t key[WG_KEY_LEN], const uint8_t *plain,
-                         size_t len, const uint8_t aad[WG_HASH_LEN]);
+			 size_t len, const uint8_t aad[WG_HASH_LEN]);
 /* @len counts the tag; @out has @len - WG_TAG bytes, untouched when forged. */
 MUST_CHECK bool wg_crypto_open_once(uint8_t *out, const uint8_t key[WG_KEY_LEN],
-                                    const uint8_t *sealed, size_t len,
-                                    const uint8_t aad[WG_HASH_LEN]);
+				    const uint8_t *sealed, size_t len,
+				    const uint8_t aad[WG_HASH_LEN]);
 
 #endif

@@ -12,7 +12,8 @@
 static void refused(struct wg *wg, const char *reason)
 {
 	wg->counters.handshakes_refused++;
-	log_at(wg->log, LOG_DEBUG, "wireguard", "Handshake message refused", KV_STR("reason", reason));
+	log_at(wg->log, LOG_DEBUG, "wireguard", "Handshake message refused",
+	       KV_STR("reason", reason));
 }
 
 static void wipe_work(struct wg *wg)
@@ -25,12 +26,12 @@ static struct wg_noise_keys keys_of(const struct wg_peer *peer, const uint8_t *e
 	const struct wg *wg = peer->wg;
 
 	return (struct wg_noise_keys){
-		.private_key = wg->secret->private_key,
-		.public_key = wg->public_key,
-		.remote = peer->public_key,
-		.static_static = peer->secret->static_static,
-		.psk = peer->secret->psk,
-		.ephemeral = ephemeral,
+	    .private_key = wg->secret->private_key,
+	    .public_key = wg->public_key,
+	    .remote = peer->public_key,
+	    .static_static = peer->secret->static_static,
+	    .psk = peer->secret->psk,
+	    .ephemeral = ephemeral,
 	};
 }
 
@@ -91,8 +92,8 @@ static bool respond(struct wg_peer *peer, const struct wg_noise_reading *reading
 
 	rng_fill(&wg->rng, work->ephemeral, WG_KEY_LEN);
 	if (wg_noise_response_write(wg->crypto, &keys, reading, index, &work->keys, msg)) {
-		session = wg_session_new(wg->crypto, &work->keys, false, index, reading->sender,
-		                         now_us);
+		session =
+		    wg_session_new(wg->crypto, &work->keys, false, index, reading->sender, now_us);
 		message = wg_message_new(peer, msg, sizeof(msg), now_us);
 	}
 	wipe_work(wg);
@@ -114,7 +115,7 @@ static struct wg_peer *take_initiation(struct wg *wg, const uint8_t *msg, uint64
 	const char *reason = "not for us";
 
 	if (!wg_noise_initiation_read(wg->crypto, wg->secret->private_key, wg->public_key, msg,
-	                              &reading))
+				      &reading))
 		goto refuse;
 	reason = "unknown key";
 	peer = wg_peer_by_key(wg, reading.remote);
@@ -150,7 +151,7 @@ static int find_pending(const struct wg_peer *peer, uint32_t index)
 }
 
 static struct wg_session *session_from_response(struct wg_peer *peer, int which, uint32_t index,
-                                                const uint8_t *msg, uint64_t now_us)
+						const uint8_t *msg, uint64_t now_us)
 {
 	struct wg *wg = peer->wg;
 	struct wg_work *work = wg->work;
@@ -217,7 +218,7 @@ static struct wg_peer *take_cookie(struct wg *wg, const uint8_t *msg, uint64_t n
 
 /* False when the message stops here: forged, over the limit, or answered with a cookie. */
 static bool admit(struct wg *wg, const uint8_t *msg, size_t len, const struct endpoint *src,
-                  uint64_t now_us)
+		  uint64_t now_us)
 {
 	switch (wg_gate_check(&wg->gate, wg->crypto, msg, len, src, now_us)) {
 	case WG_GATE_PASS:
@@ -238,7 +239,7 @@ static bool admit(struct wg *wg, const uint8_t *msg, size_t len, const struct en
 }
 
 struct wg_peer *wg_handshake(struct wg *wg, const uint8_t *buf, size_t len,
-                             const struct endpoint *src, uint64_t now_us)
+			     const struct endpoint *src, uint64_t now_us)
 {
 	wg->reply_ready = false;
 	switch (wg_classify(buf, len)) {

@@ -12,17 +12,17 @@ void wg_noise_construct(struct wg_crypto *c, struct wg_noise_chain *chain)
 {
 	wg_crypto_hash(c, chain->key, protocol_name, sizeof(protocol_name) - 1, NULL, 0);
 	wg_crypto_hash(c, chain->hash, chain->key, WG_HASH_LEN, protocol_identifier,
-	               sizeof(protocol_identifier) - 1);
+		       sizeof(protocol_identifier) - 1);
 }
 
 void wg_noise_mix_hash(struct wg_crypto *c, struct wg_noise_chain *chain, const uint8_t *data,
-                       size_t len)
+		       size_t len)
 {
 	wg_crypto_hash(c, chain->hash, chain->hash, WG_HASH_LEN, data, len);
 }
 
 void wg_noise_mix_key(struct wg_crypto *c, struct wg_noise_chain *chain,
-                      const uint8_t input[WG_KEY_LEN], uint8_t *key)
+		      const uint8_t input[WG_KEY_LEN], uint8_t *key)
 {
 	uint8_t out[2 * WG_HASH_LEN];
 
@@ -34,8 +34,8 @@ void wg_noise_mix_key(struct wg_crypto *c, struct wg_noise_chain *chain,
 }
 
 bool wg_noise_mix_dh(struct wg_crypto *c, struct wg_noise_chain *chain,
-                     const uint8_t private_key[WG_KEY_LEN], const uint8_t public_key[WG_KEY_LEN],
-                     uint8_t *key)
+		     const uint8_t private_key[WG_KEY_LEN], const uint8_t public_key[WG_KEY_LEN],
+		     uint8_t *key)
 {
 	uint8_t shared[WG_KEY_LEN];
 	bool ok = wg_crypto_dh(shared, private_key, public_key);
@@ -47,8 +47,8 @@ bool wg_noise_mix_dh(struct wg_crypto *c, struct wg_noise_chain *chain,
 }
 
 void wg_noise_mix_psk(struct wg_crypto *c, struct wg_noise_chain *chain,
-                      const uint8_t psk[WG_KEY_LEN], uint8_t tau[WG_KEY_LEN],
-                      uint8_t key[WG_KEY_LEN])
+		      const uint8_t psk[WG_KEY_LEN], uint8_t tau[WG_KEY_LEN],
+		      uint8_t key[WG_KEY_LEN])
 {
 	uint8_t out[3 * WG_HASH_LEN];
 
@@ -61,7 +61,7 @@ void wg_noise_mix_psk(struct wg_crypto *c, struct wg_noise_chain *chain,
 }
 
 void wg_noise_split(struct wg_crypto *c, const struct wg_noise_chain *chain,
-                    struct wg_noise_session_keys *keys)
+		    struct wg_noise_session_keys *keys)
 {
 	uint8_t out[2 * WG_HASH_LEN];
 
@@ -73,7 +73,7 @@ void wg_noise_split(struct wg_crypto *c, const struct wg_noise_chain *chain,
 
 /* Seals into the message and takes the sealed bytes into the hash. */
 static void write_sealed(struct wg_crypto *c, struct writer *w, struct wg_noise_chain *chain,
-                         const uint8_t key[WG_KEY_LEN], const uint8_t *plain, size_t len)
+			 const uint8_t key[WG_KEY_LEN], const uint8_t *plain, size_t len)
 {
 	uint8_t *out = wr_room(w, len + WG_TAG);
 
@@ -84,15 +84,15 @@ static void write_sealed(struct wg_crypto *c, struct writer *w, struct wg_noise_
 
 /* A handshake key in the chain: public, so it is hashed and mixed as it is. */
 static void mix_ephemeral(struct wg_crypto *c, struct wg_noise_chain *chain,
-                          const uint8_t public_key[WG_KEY_LEN])
+			  const uint8_t public_key[WG_KEY_LEN])
 {
 	wg_noise_mix_hash(c, chain, public_key, WG_KEY_LEN);
 	wg_noise_mix_key(c, chain, public_key, NULL);
 }
 
 bool wg_noise_initiation_write(struct wg_crypto *c, const struct wg_noise_keys *keys,
-                               uint32_t sender, const uint8_t timestamp[WG_TIMESTAMP_LEN],
-                               struct wg_noise_chain *chain, uint8_t *msg)
+			       uint32_t sender, const uint8_t timestamp[WG_TIMESTAMP_LEN],
+			       struct wg_noise_chain *chain, uint8_t *msg)
 {
 	struct writer w = writer_of(msg, WG_INITIATION_BODY);
 	uint8_t ephemeral[WG_KEY_LEN];
@@ -121,8 +121,8 @@ bool wg_noise_initiation_write(struct wg_crypto *c, const struct wg_noise_keys *
 }
 
 bool wg_noise_initiation_read(struct wg_crypto *c, const uint8_t private_key[WG_KEY_LEN],
-                              const uint8_t public_key[WG_KEY_LEN], const uint8_t *msg,
-                              struct wg_noise_reading *reading)
+			      const uint8_t public_key[WG_KEY_LEN], const uint8_t *msg,
+			      struct wg_noise_reading *reading)
 {
 	struct reader r = reader_of(msg, WG_INITIATION_LEN);
 	struct wg_noise_chain *chain = &reading->chain;
@@ -144,7 +144,7 @@ bool wg_noise_initiation_read(struct wg_crypto *c, const uint8_t private_key[WG_
 	mix_ephemeral(c, chain, reading->ephemeral);
 	ok = wg_noise_mix_dh(c, chain, private_key, reading->ephemeral, key) && wg_crypto_ok(c) &&
 	     wg_crypto_open_once(reading->remote, key, sealed_static, WG_KEY_LEN + WG_TAG,
-	                         chain->hash);
+				 chain->hash);
 	if (ok)
 		wg_noise_mix_hash(c, chain, sealed_static, WG_KEY_LEN + WG_TAG);
 	wg_crypto_forget(c);
@@ -153,7 +153,7 @@ bool wg_noise_initiation_read(struct wg_crypto *c, const uint8_t private_key[WG_
 }
 
 bool wg_noise_initiation_verify(struct wg_crypto *c, struct wg_noise_reading *reading,
-                                const uint8_t static_static[WG_KEY_LEN])
+				const uint8_t static_static[WG_KEY_LEN])
 {
 	struct wg_noise_chain *chain = &reading->chain;
 	const size_t sealed_len = sizeof(reading->sealed_timestamp);
@@ -162,9 +162,9 @@ bool wg_noise_initiation_verify(struct wg_crypto *c, struct wg_noise_reading *re
 
 	wg_crypto_begin(c);
 	wg_noise_mix_key(c, chain, static_static, key);
-	ok = wg_crypto_ok(c) && wg_crypto_open_once(reading->timestamp, key,
-	                                            reading->sealed_timestamp, sealed_len,
-	                                            chain->hash);
+	ok = wg_crypto_ok(c) &&
+	     wg_crypto_open_once(reading->timestamp, key, reading->sealed_timestamp, sealed_len,
+				 chain->hash);
 	if (ok)
 		wg_noise_mix_hash(c, chain, reading->sealed_timestamp, sealed_len);
 	wg_crypto_forget(c);
@@ -173,8 +173,8 @@ bool wg_noise_initiation_verify(struct wg_crypto *c, struct wg_noise_reading *re
 }
 
 bool wg_noise_response_write(struct wg_crypto *c, const struct wg_noise_keys *keys,
-                             const struct wg_noise_reading *reading, uint32_t sender,
-                             struct wg_noise_session_keys *out, uint8_t *msg)
+			     const struct wg_noise_reading *reading, uint32_t sender,
+			     struct wg_noise_session_keys *out, uint8_t *msg)
 {
 	struct writer w = writer_of(msg, WG_RESPONSE_BODY);
 	struct wg_noise_chain chain = reading->chain;
@@ -207,8 +207,8 @@ bool wg_noise_response_write(struct wg_crypto *c, const struct wg_noise_keys *ke
 }
 
 bool wg_noise_response_read(struct wg_crypto *c, const struct wg_noise_keys *keys,
-                            const struct wg_noise_chain *chain, const uint8_t *msg,
-                            uint32_t *sender, struct wg_noise_session_keys *out)
+			    const struct wg_noise_chain *chain, const uint8_t *msg,
+			    uint32_t *sender, struct wg_noise_session_keys *out)
 {
 	struct reader r = reader_of(msg, WG_RESPONSE_LEN);
 	struct wg_noise_chain next = *chain;

@@ -35,29 +35,29 @@ struct wg_noise_session_keys {
 /* Protocol name and identifier, before any key. */
 void wg_noise_construct(struct wg_crypto *c, struct wg_noise_chain *chain);
 void wg_noise_mix_hash(struct wg_crypto *c, struct wg_noise_chain *chain, const uint8_t *data,
-                       size_t len);
+		       size_t len);
 /* Advances the chaining key; @key takes the second output, if given. */
 void wg_noise_mix_key(struct wg_crypto *c, struct wg_noise_chain *chain,
-                      const uint8_t input[WG_KEY_LEN], uint8_t *key);
+		      const uint8_t input[WG_KEY_LEN], uint8_t *key);
 /* The same with a Diffie-Hellman result; false for a point of low order. */
 MUST_CHECK bool wg_noise_mix_dh(struct wg_crypto *c, struct wg_noise_chain *chain,
-                                const uint8_t private_key[WG_KEY_LEN],
-                                const uint8_t public_key[WG_KEY_LEN], uint8_t *key);
+				const uint8_t private_key[WG_KEY_LEN],
+				const uint8_t public_key[WG_KEY_LEN], uint8_t *key);
 /* @tau is the hashed output, @key the one that seals. */
 void wg_noise_mix_psk(struct wg_crypto *c, struct wg_noise_chain *chain,
-                      const uint8_t psk[WG_KEY_LEN], uint8_t tau[WG_KEY_LEN],
-                      uint8_t key[WG_KEY_LEN]);
+		      const uint8_t psk[WG_KEY_LEN], uint8_t tau[WG_KEY_LEN],
+		      uint8_t key[WG_KEY_LEN]);
 void wg_noise_split(struct wg_crypto *c, const struct wg_noise_chain *chain,
-                    struct wg_noise_session_keys *keys);
+		    struct wg_noise_session_keys *keys);
 
 /* The sides of a handshake as one of them knows them; borrowed for the call. */
 struct wg_noise_keys {
-	const uint8_t *private_key;	/* ours */
-	const uint8_t *public_key;	/* ours */
-	const uint8_t *remote;		/* the peer's static public key */
-	const uint8_t *static_static;	/* DH of both static keys */
+	const uint8_t *private_key;   /* ours */
+	const uint8_t *public_key;    /* ours */
+	const uint8_t *remote;        /* the peer's static public key */
+	const uint8_t *static_static; /* DH of both static keys */
 	const uint8_t *psk;
-	const uint8_t *ephemeral;	/* our private one for this handshake */
+	const uint8_t *ephemeral; /* our private one for this handshake */
 };
 
 /*
@@ -65,17 +65,17 @@ struct wg_noise_keys {
  * False for a library failure or a remote key of low order.
  */
 MUST_CHECK bool wg_noise_initiation_write(struct wg_crypto *c, const struct wg_noise_keys *keys,
-                                          uint32_t sender,
-                                          const uint8_t timestamp[WG_TIMESTAMP_LEN],
-                                          struct wg_noise_chain *chain, uint8_t *msg);
+					  uint32_t sender,
+					  const uint8_t timestamp[WG_TIMESTAMP_LEN],
+					  struct wg_noise_chain *chain, uint8_t *msg);
 
 /* An initiation as far as it was read. */
 struct wg_noise_reading {
 	struct wg_noise_chain chain;
 	uint32_t sender;
-	uint8_t ephemeral[WG_KEY_LEN];			/* the peer's, public */
-	uint8_t remote[WG_KEY_LEN];			/* the peer's static public key */
-	uint8_t timestamp[WG_TIMESTAMP_LEN];		/* TAI64N, after the second step */
+	uint8_t ephemeral[WG_KEY_LEN];       /* the peer's, public */
+	uint8_t remote[WG_KEY_LEN];          /* the peer's static public key */
+	uint8_t timestamp[WG_TIMESTAMP_LEN]; /* TAI64N, after the second step */
 	uint8_t sealed_timestamp[WG_TIMESTAMP_LEN + WG_TAG];
 };
 
@@ -83,21 +83,22 @@ struct wg_noise_reading {
  * First step, one DH: who sent it. @msg has WG_INITIATION_LEN bytes. Second step: the proof, with
  * the DH of both static keys. *reading is the caller's to wipe in every case.
  */
-MUST_CHECK bool wg_noise_initiation_read(struct wg_crypto *c,
-                                         const uint8_t private_key[WG_KEY_LEN],
-                                         const uint8_t public_key[WG_KEY_LEN], const uint8_t *msg,
-                                         struct wg_noise_reading *reading);
+MUST_CHECK bool wg_noise_initiation_read(struct wg_crypto *c, const uint8_t private_key[WG_KEY_LEN],
+					 const uint8_t public_key[WG_KEY_LEN], const uint8_t *msg,
+					 struct wg_noise_reading *reading);
 MUST_CHECK bool wg_noise_initiation_verify(struct wg_crypto *c, struct wg_noise_reading *reading,
-                                           const uint8_t static_static[WG_KEY_LEN]);
+					   const uint8_t static_static[WG_KEY_LEN]);
 
-/* Write the first WG_RESPONSE_BODY bytes of the response to @reading; @out takes the session's keys. */
+/* Write the first WG_RESPONSE_BODY bytes of the response to @reading; @out takes the session's
+ * keys. */
 MUST_CHECK bool wg_noise_response_write(struct wg_crypto *c, const struct wg_noise_keys *keys,
-                                        const struct wg_noise_reading *reading, uint32_t sender,
-                                        struct wg_noise_session_keys *out, uint8_t *msg);
+					const struct wg_noise_reading *reading, uint32_t sender,
+					struct wg_noise_session_keys *out, uint8_t *msg);
 
-/* @chain: from wg_noise_initiation_write(). @msg has WG_RESPONSE_LEN bytes. *sender: the peer's index. */
+/* @chain: from wg_noise_initiation_write(). @msg has WG_RESPONSE_LEN bytes. *sender: the peer's
+ * index. */
 MUST_CHECK bool wg_noise_response_read(struct wg_crypto *c, const struct wg_noise_keys *keys,
-                                       const struct wg_noise_chain *chain, const uint8_t *msg,
-                                       uint32_t *sender, struct wg_noise_session_keys *out);
+				       const struct wg_noise_chain *chain, const uint8_t *msg,
+				       uint32_t *sender, struct wg_noise_session_keys *out);
 
 #endif

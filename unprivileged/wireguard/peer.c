@@ -17,7 +17,7 @@ uint32_t wg_next_index(const struct wg_peer *peer)
 }
 
 struct wg_message *wg_message_new(struct wg_peer *peer, const uint8_t *msg, size_t len,
-                                  uint64_t now_us)
+				  uint64_t now_us)
 {
 	struct wg_crypto *c = peer->wg->crypto;
 	const uint8_t *cookie = now_us < peer->cookie_until_us ? peer->secret->cookie : NULL;
@@ -67,6 +67,14 @@ void wg_commit_message(struct wg_peer *peer, struct wg_message *message, uint32_
 		peer->head = message;
 	peer->tail = message;
 	peer->held++;
+}
+
+void wg_messages_free(struct wg_peer *peer)
+{
+	free(peer->polled);
+	peer->polled = NULL;
+	while (peer->head)
+		free(take_message(peer));
 }
 
 /* No handshake of ours is wanted any more. */
@@ -153,7 +161,7 @@ static void confirm(struct wg_peer *peer, struct wg_session *session, uint64_t n
 }
 
 void wg_note_received(struct wg_peer *peer, struct wg_session *session, size_t inner_len,
-                      uint64_t now_us)
+		      uint64_t now_us)
 {
 	if (!session->confirmed)
 		confirm(peer, session, now_us);
@@ -207,9 +215,10 @@ void wg_peer_set_path(struct wg_peer *peer, bool has_path, uint64_t now_us)
 	}
 }
 
-/* The connection is over: keys go at once, the owner removes the peer. */
+/* The connection is over: keys and messages go at once, the owner removes the peer. */
 static void expire(struct wg_peer *peer)
 {
+	wg_messages_free(peer);
 	cancel_handshake(peer);
 	wg_pending_wipe(peer);
 	for (size_t i = 0; i < WG_SESSIONS; i++)
@@ -317,8 +326,7 @@ static bool poll_message(struct wg_peer *peer, struct wg_event *out)
 		return false;
 	peer->polled = take_message(peer);
 	*out = (struct wg_event){
-		.kind = WG_EVENT_SEND, .data = peer->polled->bytes, .len = peer->polled->len
-	};
+	    .kind = WG_EVENT_SEND, .data = peer->polled->bytes, .len = peer->polled->len};
 	return true;
 }
 
@@ -334,7 +342,7 @@ static bool poll_keepalive(struct wg_peer *peer, struct wg_event *out, uint64_t 
 	if (!peer->current || !wg_session_may_send(peer->current, now_us))
 		return false;
 	len = wg_seal(peer, msg, 0, now_us);
-	*out = (struct wg_event){ .kind = WG_EVENT_SEND, .data = msg, .len = len };
+	*out = (struct wg_event){.kind = WG_EVENT_SEND, .data = msg, .len = len};
 	return len > 0;
 }
 
@@ -344,12 +352,12 @@ bool wg_peer_poll(struct wg_peer *peer, struct wg_event *out, uint64_t now_us)
 	peer->polled = NULL;
 	if (peer->due & WG_DUE_EXPIRED) {
 		peer->due = 0;
-		*out = (struct wg_event){ .kind = WG_EVENT_EXPIRED };
+		*out = (struct wg_event){.kind = WG_EVENT_EXPIRED};
 		return true;
 	}
 	if (peer->due & WG_DUE_ESTABLISHED) {
 		peer->due &= ~(unsigned)WG_DUE_ESTABLISHED;
-		*out = (struct wg_event){ .kind = WG_EVENT_ESTABLISHED };
+		*out = (struct wg_event){.kind = WG_EVENT_ESTABLISHED};
 		return true;
 	}
 	if (!peer->has_path)

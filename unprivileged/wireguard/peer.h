@@ -17,20 +17,20 @@
 #include "wireguard/wg.h"
 
 /* [spec connections 7.1, 7.3] */
-#define WG_RETRY_US (5 * US_PER_S)
-#define WG_JITTER_US (333 * US_PER_MS)		/* inclusive */
-#define WG_GIVE_UP_US (20 * US_PER_S)
-#define WG_KEEPALIVE_US (10 * US_PER_S)
+#define WG_RETRY_US      (5 * US_PER_S)
+#define WG_JITTER_US     (333 * US_PER_MS) /* inclusive */
+#define WG_GIVE_UP_US    (20 * US_PER_S)
+#define WG_KEEPALIVE_US  (10 * US_PER_S)
 #define WG_UNANSWERED_US (15 * US_PER_S)
-#define WG_DEAD_US (540 * US_PER_S)
+#define WG_DEAD_US       (540 * US_PER_S)
 
 enum {
 	WG_MAX_PEERS = 16384,
 	WG_SLOT_BITS = 14,
 	WG_INDEX_BITS = 24,
-	WG_SESSION_BITS = 8,	/* low bits of a session index */
+	WG_SESSION_BITS = 8, /* low bits of a session index */
 	WG_HELD_MESSAGES = 128,
-	WG_PENDING = 2,		/* initiations that a response may answer */
+	WG_PENDING = 2, /* initiations that a response may answer */
 	WG_MESSAGE_MAX = WG_INITIATION_LEN,
 };
 
@@ -38,7 +38,7 @@ enum {
 enum {
 	WG_DUE_EXPIRED = 1,
 	WG_DUE_ESTABLISHED = 2,
-	WG_DUE_INITIATION = 4,	/* needs a path, as does all that follows */
+	WG_DUE_INITIATION = 4, /* needs a path, as does all that follows */
 	WG_DUE_KEEPALIVE = 8,
 };
 
@@ -86,39 +86,39 @@ struct wg_message {
 
 struct wg_peer {
 	struct wg *wg;
-	struct wg_session *current;	/* the newest that may send, or NULL; one of sessions[] */
-	struct wg_session *sessions[WG_SESSIONS];	/* by index mod WG_SESSIONS */
-	uint64_t keepalive_us;		/* 10 s rule; NEVER_US: nothing to answer */
-	uint64_t unanswered_us;		/* 15 s rule; NEVER_US: nothing is unanswered */
+	struct wg_session *current; /* the newest that may send, or NULL; one of sessions[] */
+	struct wg_session *sessions[WG_SESSIONS]; /* by index mod WG_SESSIONS */
+	uint64_t keepalive_us;                    /* 10 s rule; NEVER_US: nothing to answer */
+	uint64_t unanswered_us;                   /* 15 s rule; NEVER_US: nothing is unanswered */
 	unsigned due;
 	bool has_path;
 	bool expired;
-	bool initiator;			/* the last handshake was ours: so are the rekey duties */
+	bool initiator; /* the last handshake was ours: so are the rekey duties */
 
-	uint64_t handshake_us;		/* next initiation; NEVER_US: none planned */
-	uint64_t attempt_us;		/* first initiation of the running attempt or NEVER_US */
-	uint64_t forget_us;		/* an attempt was overtaken: wipe what it left */
-	uint64_t established_us;	/* last handshake, at first the peer's creation */
-	uint64_t jitter_us;		/* of the next planned handshake, drawn ahead */
+	uint64_t handshake_us;   /* next initiation; NEVER_US: none planned */
+	uint64_t attempt_us;     /* first initiation of the running attempt or NEVER_US */
+	uint64_t forget_us;      /* an attempt was overtaken: wipe what it left */
+	uint64_t established_us; /* last handshake, at first the peer's creation */
+	uint64_t jitter_us;      /* of the next planned handshake, drawn ahead */
 	uint64_t next_serial;
 	uint8_t session_counter;
 
 	struct wg_pending pending[WG_PENDING];
-	unsigned latest;		/* pending[] of the last initiation */
+	unsigned latest; /* pending[] of the last initiation */
 	uint8_t last_timestamp[WG_TIMESTAMP_LEN];
 	/* The last handshake message we sent, which a cookie reply may name. */
 	bool cookie_wanted;
 	uint32_t last_index;
 	uint8_t last_mac1[WG_MAC_LEN];
-	uint64_t cookie_until_us;	/* 0: none */
+	uint64_t cookie_until_us; /* 0: none */
 
-	struct wg_message *head, *tail;	/* held or to be polled */
-	struct wg_message *polled;	/* lent to the caller */
+	struct wg_message *head, *tail; /* held or to be polled */
+	struct wg_message *polled;      /* lent to the caller */
 	unsigned held;
 	uint8_t keepalive[WG_SCRATCH + WG_OVERHEAD];
 
 	uint8_t public_key[WG_KEY_LEN];
-	uint32_t index;			/* 24 bits */
+	uint32_t index; /* 24 bits */
 	void *owner;
 	struct wg_peer_secret *secret;
 	struct wg_peer *hash_next;
@@ -126,7 +126,7 @@ struct wg_peer {
 
 struct wg_slot {
 	struct wg_peer *peer;
-	uint32_t index;			/* of the peer, or of the last one */
+	uint32_t index; /* of the peer, or of the last one */
 };
 
 struct wg {
@@ -136,7 +136,7 @@ struct wg {
 	uint32_t index_mask;
 	struct wg_counters counters;
 
-	struct wg_peer **buckets;	/* by keyed hash of the public key */
+	struct wg_peer **buckets; /* by keyed hash of the public key */
 	uint32_t bucket_mask;
 	uint32_t free_count;
 	uint16_t *free_slots;
@@ -149,7 +149,7 @@ struct wg {
 	struct secret_arena *arena;
 	struct log *log;
 	uint64_t start_us, unix_us;
-	uint64_t last_stamp_us;		/* of the last TAI64N, microseconds since 1970 */
+	uint64_t last_stamp_us; /* of the last TAI64N, microseconds since 1970 */
 
 	bool reply_ready;
 	struct endpoint reply_to;
@@ -174,15 +174,18 @@ void wg_pending_wipe(struct wg_peer *peer);
 
 /* The session index after the last one used. */
 uint32_t wg_next_index(const struct wg_peer *peer);
-/* Fill in the MACs of a message with @index as sender; NULL without memory or for a library failure. */
+/* Fill in the MACs of a message with @index as sender; NULL without memory or for a library
+ * failure. */
 struct wg_message *wg_message_new(struct wg_peer *peer, const uint8_t *msg, size_t len,
-                                  uint64_t now_us);
+				  uint64_t now_us);
 /* A message of ours goes out: its index is used, its MAC1 remembered. Takes @message. */
 void wg_commit_message(struct wg_peer *peer, struct wg_message *message, uint32_t index);
+/* Held messages and the one lent to the caller. */
+void wg_messages_free(struct wg_peer *peer);
 /* A handshake is complete on our side. Takes @session. */
 void wg_commit_session(struct wg_peer *peer, struct wg_session *session, uint64_t now_us);
 /* An authentic data message of @inner_len bytes came in on @session. */
 void wg_note_received(struct wg_peer *peer, struct wg_session *session, size_t inner_len,
-                      uint64_t now_us);
+		      uint64_t now_us);
 
 #endif

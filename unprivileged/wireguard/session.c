@@ -6,8 +6,8 @@
 #include "wireguard/aead.h"
 
 struct wg_session *wg_session_new(const struct wg_crypto *c,
-                                  const struct wg_noise_session_keys *keys, bool initiator,
-                                  uint32_t local_index, uint32_t remote_index, uint64_t now_us)
+				  const struct wg_noise_session_keys *keys, bool initiator,
+				  uint32_t local_index, uint32_t remote_index, uint64_t now_us)
 {
 	struct wg_session *session = calloc(1, sizeof(*session));
 
@@ -45,7 +45,7 @@ void wg_session_free(struct wg_session *session)
 }
 
 size_t wg_session_seal(struct wg_crypto *c, struct wg_session *session, uint8_t *msg,
-                       size_t inner_len)
+		       size_t inner_len)
 {
 	struct writer w = writer_of(msg, WG_DATA_HEADER);
 	const uint64_t counter = session->send_counter++;
@@ -59,7 +59,7 @@ size_t wg_session_seal(struct wg_crypto *c, struct wg_session *session, uint8_t 
 }
 
 bool wg_session_open(struct wg_crypto *c, struct wg_session *session, uint8_t *msg, size_t len,
-                     uint64_t counter)
+		     uint64_t counter)
 {
 	return wg_aead_open(c, session->receive, counter, msg + WG_DATA_HEADER, len - WG_OVERHEAD);
 }

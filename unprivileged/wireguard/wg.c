@@ -9,7 +9,8 @@
 #include "packet/bytes.h"
 #include "wireguard/peer.h"
 
-#define TAI_OFFSET ((UINT64_C(1) << 62) + 37)	/* of 1970, with the leap seconds as TAI64N has them */
+#define TAI_OFFSET \
+	((UINT64_C(1) << 62) + 37) /* of 1970, with the leap seconds as TAI64N has them */
 
 enum {
 	NS_PER_US = 1000,
@@ -20,7 +21,7 @@ enum {
 static_assert(WG_MAX_PEERS == 1 << WG_SLOT_BITS, "a slot fits its bits");
 static_assert((WG_SESSIONS & (WG_SESSIONS - 1)) == 0, "slots are masked");
 static_assert(sizeof(((struct wg_secret *)0)->bucket_key) == crypto_shorthash_KEYBYTES,
-              "key of the peer hash");
+	      "key of the peer hash");
 
 static bool make_tables(struct wg *wg, uint32_t max_peers)
 {
@@ -73,7 +74,7 @@ struct wg *wg_new(const struct wg_config *cfg, uint64_t now_us)
 	wg->crypto = wg_crypto_new();
 	if (!wg->crypto || !make_tables(wg, cfg->max_peers) || !make_keys(wg, cfg) ||
 	    !wg_gate_init(&wg->gate, wg->crypto, &wg->secret->gate, wg->public_key, &wg->rng,
-	                  now_us)) {
+			  now_us)) {
 		wg_free(wg);
 		return NULL;
 	}
@@ -158,7 +159,7 @@ static void take_slot(struct wg *wg, struct wg_peer *peer)
 
 	wg->free_slots[pick] = wg->free_slots[--wg->free_count];
 	peer->index = draw_index(wg, slot);
-	wg->slots[slot] = (struct wg_slot){ .peer = peer, .index = peer->index };
+	wg->slots[slot] = (struct wg_slot){.peer = peer, .index = peer->index};
 }
 
 static uint32_t slot_of(const struct wg *wg, uint32_t index24)
@@ -198,7 +199,7 @@ static void start_peer(struct wg_peer *peer, uint64_t now_us)
 }
 
 int wg_peer_add(struct wg *wg, const uint8_t public_key[WG_KEY_LEN], const uint8_t psk[WG_KEY_LEN],
-                void *owner, uint64_t now_us, struct wg_peer **out)
+		void *owner, uint64_t now_us, struct wg_peer **out)
 {
 	struct wg_peer **bucket = bucket_of(wg, public_key);
 	struct wg_peer_secret *secret = NULL;
@@ -237,17 +238,6 @@ put_secret:
 	return rc;
 }
 
-static void free_messages(struct wg_peer *peer)
-{
-	free(peer->polled);
-	while (peer->head) {
-		struct wg_message *next = peer->head->next;
-
-		free(peer->head);
-		peer->head = next;
-	}
-}
-
 void wg_peer_free(struct wg_peer *peer)
 {
 	struct wg_peer **link;
@@ -267,7 +257,7 @@ void wg_peer_free(struct wg_peer *peer)
 
 	for (size_t i = 0; i < WG_SESSIONS; i++)
 		wg_session_free(peer->sessions[i]);
-	free_messages(peer);
+	wg_messages_free(peer);
 	secret_put(wg->arena, peer->secret);
 	free(peer);
 }
@@ -285,7 +275,7 @@ uint32_t wg_peer_index(const struct wg_peer *peer)
 enum wg_msg_type wg_classify(const uint8_t *buf, size_t len)
 {
 	struct reader r = reader_of(buf, len);
-	const uint32_t type = rd_le32(&r);	/* with the three reserved bytes, which are zero */
+	const uint32_t type = rd_le32(&r); /* with the three reserved bytes, which are zero */
 
 	if (type == WG_DATA && len >= WG_OVERHEAD)
 		return WG_DATA;
@@ -310,7 +300,7 @@ bool wg_poll(struct wg *wg, struct endpoint *dst, const uint8_t **data, size_t *
 }
 
 enum wg_open_result wg_open(struct wg *wg, uint8_t *msg, size_t len, uint64_t now_us,
-                            struct wg_peer **peer, uint8_t **inner, size_t *inner_len)
+			    struct wg_peer **peer, uint8_t **inner, size_t *inner_len)
 {
 	struct reader r = reader_of(msg, len);
 	struct wg_session *session;

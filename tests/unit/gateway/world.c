@@ -1,0 +1,412 @@
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#define CLIENT_ID "11111111-2222-4333-8444-555555555555"
+#define CLIENT_UFRAG "zq2x"
+#define CLIENT_PWD "b7n4v2c6x3z5l7k2j4h6g3"
+#define GATEWAY_UFRAG "ab3d"
+#define GATEWAY_PWD "k5m2q7w4e6r3t5y7u2i4o6"
+#define RELAY_USER "2145916800:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY"
+#define RELAY_PWD "c2VjcmV0LXR1cm4tcGFzcw"
+
+static const uint8_t psk[32] = { 7 };
+
+static struct endpoint ep(const char *text)
+{
+	struct endpoint out;
+
+	assert_true(endpoint_parse(&out, text, strlen(text)));
+	return out;
+}
+
+static void flush(void *ctx, const struct txq_batch *batch)
+{
+	struct world *w = ctx;
+
+	for (size_t at = 0; at < batch->len; at += batch->segment) {
+		struct datagram *d = &w->sent[w->n_sent++];
+
+		assert_true(w->n_sent <= WORLD_MAX_SENT);
+		d->key = batch->key;
+		d->len = min_size(batch->segment, batch->len - at);
+		memcpy(d->data, batch->data + at, d->len);
+	}
+}
+
+struct world *world_new(void)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct gateway_config cfg = { .max_clients = 8 };
+	struct wg_config client = { .max_peers = 1 };
+
+	assert_non_null(w);
+	w->now_us = 5 * US_PER_S;
+	w->wall_us = UINT64_C(1790000000) * US_PER_S;
+	w->arena = secret_arena_new(128);
+	w->txq = txq_new(flush, w);
+	w->tun = coalescer_new(256, false, false);
+	cfg.unix_us = w->wall_us;
+	cfg.rng = rng_from_seed(&w->seed, 1);
+	cfg.arena = w->arena;
+	cfg.txq = w->txq;
+	w->g = gateway_new(&cfg, w->now_us);
+	client.unix_us = w->wall_us;
+	client.rng = rng_from_seed(&w->client_seed, 2);
+	client.arena = w->arena;
+	w->client_wg = wg_new(&client, w->now_us);
+	assert_non_null(w->g);
+	assert_non_null(w->client_wg);
+	assert_int_equal(wg_peer_add(w->client_wg, gateway_public_key(w->g), psk, NULL, w->now_us, &w->client_peer), 0);
+	w->relay = ep("203.0.113.7:3478");
+	w->relayed = ep("203.0.113.7:50000");
+	w->host = ep("192.0.2.10:52625");
+	w->client = ep("198.51.100.4:52625");
+	return w;
+}
+
+void world_free(struct world *w)
+{
+	gateway_free(w->g);
+	wg_peer_free(w->client_peer);
+	wg_free(w->client_wg);
+	coalescer_free(w->tun);
+	txq_free(w->txq);
+	secret_arena_free(w->arena);
+	free(w);
+}
+
+static void hear(struct world *w, const struct portal_send *send)
+{
+	switch (send->kind) {
+	case PORTAL_SEND_FLOW_AUTHORIZED:
+		/* The acknowledgement precedes every candidate of its connection. */
+		assert_int_equal(w->announced, 0);
+		w->authorized++;
+		break;
+	case PORTAL_SEND_NO_RELAYS:
+		w->no_relays++;
+		break;
+	case PORTAL_SEND_CANDIDATES:
+		w->announced += (unsigned int)send->n_candidates;
+		snprintf(w->last_candidate, sizeof(w->last_candidate), "%s",
+		         send->candidates[send->n_candidates - 1]);
+		break;
+	case PORTAL_SEND_INVALIDATED:
+		w->invalidated += (unsigned int)send->n_candidates;
+		break;
+	case PORTAL_SEND_JOIN:
+	case PORTAL_SEND_HEARTBEAT:
+		fail();
+	}
+}
+
+static void take_packets(struct world *w)
+{
+	struct tun_write t;
+
+	while (coalescer_next(w->tun, &t)) {
+		size_t len = 0;
+
+		assert_true(w->n_packets < WORLD_MAX_PACKETS);
+		for (int i = 1; i < t.iov_count; i++) {
+			memcpy(w->packets[w->n_packets] + len, t.iov[i].iov_base, t.iov[i].iov_len);
+			len += t.iov[i].iov_len;
+		}
+		w->packet_len[w->n_packets++] = len;
+	}
+}
+
+void world_look(struct world *w)
+{
+	struct gateway_output out;
+
+	gateway_packets_done(w->g, w->now_us);
+	while (gateway_poll(w->g, &out)) {
+		if (out.kind == GATEWAY_OUT_PORTAL)
+			hear(w, &out.u.portal);
+		else
+			w->tun_set++;
+	}
+	txq_flush(w->txq);
+	take_packets(w);
+	assert_true(gateway_deadline(w->g) > 0);
+}
+
+void world_forget(struct world *w)
+{
+	w->n_sent = w->n_packets = 0;
+	w->authorized = w->no_relays = w->announced = w->invalidated = w->tun_set = 0;
+}
+
+static void handle(struct world *w, const struct gateway_input *in)
+{
+	gateway_handle(w->g, in, w->now_us);
+	world_look(w);
+}
+
+void world_advance(struct world *w, uint64_t us)
+{
+	struct gateway_input in = { .kind = GATEWAY_IN_TIMEOUT };
+	uint64_t end = w->now_us + us;
+
+	while (gateway_deadline(w->g) <= end) {
+		uint64_t at = gateway_deadline(w->g);
+
+		if (at > w->now_us) {
+			w->wall_us += at - w->now_us;
+			w->now_us = at;
+		}
+		handle(w, &in);
+		w->n_sent = 0;
+	}
+	w->wall_us += end - w->now_us;
+	w->now_us = end;
+}
+
+static void message(struct world *w, const char *text)
+{
+	struct portal_envelope env;
+	struct gateway_input in = { .kind = GATEWAY_IN_PORTAL_MESSAGE };
+
+	portal_parse(&env, text, strlen(text));
+	if (env.event != PORTAL_EVENT_MESSAGE)
+		fail_msg("not a message: %s", text);
+	in.u.message = &env.msg;
+	handle(w, &in);
+	portal_msg_free(&env.msg);
+}
+
+void world_init(struct world *w, bool with_relay)
+{
+	struct gateway_input joined = { .kind = GATEWAY_IN_PORTAL_JOINED };
+	char text[1024];
+
+	handle(w, &joined);
+	snprintf(text, sizeof(text),
+	         "{\"topic\":\"gateway\",\"event\":\"init\",\"payload\":{\"interface\":{\"ipv4\":\"100.64.0.1\",\"ipv6\":"
+	         "\"fd00:2021:1111::1\"},\"relays\":[%s]}}",
+	         with_relay ? "{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\",\"addr\":"
+	                      "\"203.0.113.7:3478\",\"username\":\"" RELAY_USER "\",\"password\":\"" RELAY_PWD
+	                      "\",\"expires_at\":2145916800}"
+	                    : "");
+	message(w, text);
+}
+
+void world_authorize(struct world *w, const char *resource_id, const char *prefix, int64_t expires_at)
+{
+	char text[2048], key[64], shared[64];
+
+	sodium_bin2base64(key, sizeof(key), wg_public_key(w->client_wg), 32, sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(shared, sizeof(shared), psk, 32, sodium_base64_VARIANT_ORIGINAL);
+	snprintf(text, sizeof(text),
+	         "{\"topic\":\"gateway\",\"event\":\"authorize_flow\",\"payload\":{\"ref\":\"r\",\"resource\":{\"type\":"
+	         "\"cidr\",\"id\":\"%s\",\"address\":\"%s\",\"name\":\"n\",\"filters\":[]},\"client\":{\"id\":\"" CLIENT_ID
+	         "\",\"public_key\":\"%s\",\"preshared_key\":\"%s\",\"ipv4\":\"100.64.0.10\",\"ipv6\":"
+	         "\"fd00:2021:1111::a\"},\"gateway_ice_credentials\":{\"username\":\"" GATEWAY_UFRAG
+	         "\",\"password\":\"" GATEWAY_PWD "\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
+	         "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}}",
+	         resource_id, prefix, key, shared, (long long)expires_at);
+	message(w, text);
+}
+
+void world_reject(struct world *w, const char *resource_id)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+	         "{\"topic\":\"gateway\",\"event\":\"reject_access\",\"payload\":{\"client_id\":\"" CLIENT_ID
+	         "\",\"resource_id\":\"%s\"}}",
+	         resource_id);
+	message(w, text);
+}
+
+void world_client_candidate(struct world *w, const char *candidate)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+	         "{\"topic\":\"gateway\",\"event\":\"ice_candidates\",\"payload\":{\"client_id\":\"" CLIENT_ID
+	         "\",\"candidates\":[\"%s\"]}}",
+	         candidate);
+	message(w, text);
+}
+
+void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len)
+{
+	static uint8_t buf[TXQ_HEADROOM + WORLD_BUFFER];
+	struct gateway_datagrams in = { .data = buf + TXQ_HEADROOM, .len = len, .segment = len, .src = *src };
+
+	assert_true(len <= WORLD_BUFFER);
+	memcpy(in.data, data, len);
+	in.dst = w->host;
+	gateway_udp_in(w->g, &in, 1, w->tun, w->now_us);
+	world_look(w);
+}
+
+static void relay_answer(struct world *w, const struct stun_msg *msg)
+{
+	uint8_t key[16], buf[512];
+	struct stun_builder b;
+	size_t len;
+
+	stun_long_term_key(key, RELAY_USER, "firezone", RELAY_PWD);
+	stun_begin(&b, buf, sizeof(buf), msg->method, STUN_SUCCESS, &msg->txid);
+	if (msg->method == STUN_BINDING) {
+		struct endpoint mapped = ep("203.0.113.99:40000");
+
+		stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+		len = stun_finish(&b, NULL, 0, false);
+	} else {
+		if (msg->method == STUN_ALLOCATE)
+			stun_put_xor_address(&b, STUN_ATTR_XOR_RELAYED_ADDRESS, &w->relayed);
+		if (msg->method != STUN_CHANNEL_BIND)
+			stun_put_u32(&b, STUN_ATTR_LIFETIME, 600);
+		len = stun_finish(&b, key, sizeof(key), false);
+	}
+	w->now_us += 5 * US_PER_MS;
+	w->wall_us += 5 * US_PER_MS;
+	world_datagram(w, &w->relay, buf, len);
+}
+
+void world_relay_answers(struct world *w)
+{
+	for (size_t i = 0; i < w->n_sent; i++) {
+		struct stun_msg msg;
+		struct datagram d = w->sent[i];
+
+		if (endpoint_eq(&d.key.dst, &w->relay) && stun_msg_read(&msg, d.data, d.len) && msg.class == STUN_REQUEST)
+			relay_answer(w, &msg);
+	}
+	w->n_sent = 0;
+}
+
+bool world_client_check(struct world *w, bool nominate)
+{
+	static const char username[] = GATEWAY_UFRAG ":" CLIENT_UFRAG;
+	struct stun_txid txid;
+	struct stun_builder b;
+	struct stun_msg msg;
+	uint8_t buf[256];
+	size_t len;
+	bool answered = false;
+
+	randombytes_buf(&txid, sizeof(txid));
+	stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_REQUEST, &txid);
+	stun_put_bytes(&b, STUN_ATTR_USERNAME, username, strlen(username));
+	stun_put_u64(&b, STUN_ATTR_ICE_CONTROLLING, 1);
+	stun_put_u32(&b, STUN_ATTR_PRIORITY, 1862270975);
+	if (nominate)
+		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
+	len = stun_finish(&b, (const uint8_t *)GATEWAY_PWD, strlen(GATEWAY_PWD), true);
+	w->n_sent = 0;
+	world_datagram(w, &w->client, buf, len);
+	for (size_t i = 0; i < w->n_sent; i++) {
+		struct datagram d = w->sent[i];
+
+		if (!endpoint_eq(&d.key.dst, &w->client) || !stun_msg_read(&msg, d.data, d.len))
+			continue;
+		if (msg.class == STUN_SUCCESS && memcmp(&msg.txid, &txid, sizeof(txid)) == 0) {
+			answered = stun_msg_verify(&msg, d.data, d.len, (const uint8_t *)GATEWAY_PWD,
+			                           strlen(GATEWAY_PWD)) &&
+			           endpoint_eq(&d.key.src, &w->host);
+		} else if (msg.class == STUN_REQUEST) {
+			stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &msg.txid);
+			stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &w->host);
+			len = stun_finish(&b, (const uint8_t *)CLIENT_PWD, strlen(CLIENT_PWD), true);
+			world_datagram(w, &w->client, buf, len);
+		}
+	}
+	return answered;
+}
+
+/* Give the client's interface what was sent to the client. */
+static unsigned int client_hears(struct world *w)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < w->n_sent; i++) {
+		enum wg_msg_type type = wg_classify(w->sent[i].data, w->sent[i].len);
+
+		if (!endpoint_eq(&w->sent[i].key.dst, &w->client) || type == WG_NOT_WIREGUARD || type == WG_DATA)
+			continue;
+		n += wg_handshake(w->client_wg, w->sent[i].data, w->sent[i].len, &w->host, w->now_us) != NULL;
+	}
+	return n;
+}
+
+static void client_speaks(struct world *w)
+{
+	struct wg_event event;
+
+	while (wg_peer_poll(w->client_peer, &event, w->now_us))
+		if (event.kind == WG_EVENT_SEND)
+			world_datagram(w, &w->client, event.data, event.len);
+}
+
+bool world_handshake(struct world *w)
+{
+	bool answered;
+
+	wg_peer_set_path(w->client_peer, true, w->now_us);
+	if (wg_can_seal(w->client_peer, w->now_us))
+		return true;
+	world_advance(w, 400 * US_PER_MS);
+	wg_peer_timeout(w->client_peer, w->now_us);
+	w->n_sent = 0;
+	client_speaks(w);
+	answered = client_hears(w) > 0;
+	client_speaks(w);
+	w->n_sent = 0;
+	return answered && wg_can_seal(w->client_peer, w->now_us);
+}
+
+void world_from_client(struct world *w, const uint8_t *packet, size_t len)
+{
+	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + WORLD_BUFFER] = { 0 };
+	size_t n;
+
+	memcpy(buf + WG_SCRATCH + WG_DATA_HEADER, packet, len);
+	n = wg_seal(w->client_peer, buf + WG_SCRATCH, len, w->now_us);
+	assert_int_equal(n, len + WG_OVERHEAD);
+	w->n_sent = 0;
+	world_datagram(w, &w->client, buf + WG_SCRATCH, n);
+}
+
+void world_from_tun(struct world *w, uint8_t *packet, size_t len)
+{
+	struct vnet_hdr hdr = { .flags = 0 };
+
+	w->n_sent = 0;
+	gateway_tun_in(w->g, &hdr, packet, len, w->now_us);
+	world_look(w);
+}
+
+bool world_client_receives(struct world *w, uint8_t *packet, size_t *len)
+{
+	for (size_t i = 0; i < w->n_sent; i++) {
+		uint8_t buf[WG_SCRATCH + WORLD_BUFFER] = { 0 };
+		struct wg_peer *peer;
+		uint8_t *inner;
+		size_t inner_len;
+
+		if (!endpoint_eq(&w->sent[i].key.dst, &w->client) ||
+		    wg_classify(w->sent[i].data, w->sent[i].len) != WG_DATA)
+			continue;
+		memcpy(buf + WG_SCRATCH, w->sent[i].data, w->sent[i].len);
+		if (wg_open(w->client_wg, buf + WG_SCRATCH, w->sent[i].len, w->now_us, &peer, &inner, &inner_len) !=
+		    WG_OPEN_PACKET)
+			continue;
+		memcpy(packet, inner, inner_len);
+		*len = inner_len;
+		return true;
+	}
+	return false;
+}
