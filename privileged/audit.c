@@ -7,22 +7,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-	LINE_SIZE = 512
-}; /* the longest has about 400 bytes; a pipe takes 4096 whole */
+#define LINE_SIZE 512 /* the longest has about 400 bytes; a pipe takes 4096 whole */
 
-static bool has_room(void)
+bool audit_has_room(void)
 {
 	struct pollfd pfd = {.fd = IPC_FD_AUDIT, .events = POLLOUT};
 	const struct timespec no_time = {0};
 
 	return ppoll(&pfd, 1, &no_time, NULL) == 1 && pfd.revents == POLLOUT;
-}
-
-bool audit_begin(struct audit *audit)
-{
-	audit->seq++;
-	return has_room();
 }
 
 /* @format: the members behind time and number, and the end of the line. */
@@ -39,7 +31,7 @@ __attribute__((format(printf, 2, 3))) static int put(uint64_t seq, const char *f
 	va_start(args, format);
 	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
 	va_end(args);
-	if (!has_room())
+	if (!audit_has_room())
 		return -ENOBUFS;
 	return write(IPC_FD_AUDIT, line, (size_t)len) == len ? 0 : -EIO;
 }

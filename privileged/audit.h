@@ -1,7 +1,7 @@
 /*
  * The audit log: one JSON line per request on a descriptor of its own, fail-closed.
  *
- * audit_begin() comes before a request is judged, audit_request() before its answer is sent.
+ * audit_has_room() comes before a request is judged, audit_request() before its answer is sent.
  * Neither blocks: a line is shorter than what a pipe that polls as writable takes whole. Every
  * request has a number, so one that could not be written leaves a gap. A run of equal refusals is
  * written as its first line at once, and the number of further ones when another outcome or the
@@ -15,18 +15,17 @@
 #include <stdbool.h>
 
 struct audit {
-	uint64_t seq;       /* of the last request */
+	uint64_t seq;       /* of the last request; the caller counts */
 	uint64_t run_count; /* refusals that are not yet written */
 	uint32_t run_type;
 	int run_error; /* positive errno; 0: there is no run */
 };
 
-/* Number the next request. Returns false if the log has no room: the request must not be carried
- * out. */
-IPC_MUST_CHECK bool audit_begin(struct audit *audit);
+/* Is there room for a line? If not, the request must not be carried out. */
+IPC_MUST_CHECK bool audit_has_room(void);
 
 /*
- * Record the outcome of the request that has begun, as @reply has it. @refused: an error is the
+ * Record the outcome of the request numbered seq, as @reply has it. @refused: an error is the
  * helper's own decision, not the kernel's. Returns 0 or a negative errno: then the line is not in
  * the log.
  */

@@ -1,6 +1,7 @@
 /*
- * What the helper's files share: its state, the request under way, and the functions behind the
- * requests.
+ * What the helper's files share: its state, the request under way, the functions behind the
+ * requests, and the table of all socket options that it ever sets: sockets.c applies it, sandbox.c
+ * allows it and nothing else.
  *
  * A serve_...() function carries out one judged request; its other half is helper_...() in the
  * worker. It pushes every descriptor into the job as soon as it is open: main.c sends or, on an
@@ -15,6 +16,12 @@
 #include "privileged/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
+
+#define HELPER_TUN_DEVICE "/dev/net/tun"
+
+/* Added to the access mode of every open(): these two modes and no other flags pass the filter. */
+#define HELPER_OPEN_FLAGS (O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
 
 struct helper {
 	struct policy policy;
@@ -29,6 +36,17 @@ struct job {
 	struct ipc_reply reply;
 	struct fd_pass_message out; /* the descriptors to hand over */
 };
+
+struct socket_option {
+	uint32_t level;
+	uint32_t name;
+	uint32_t value; /* 0: the buffer size that the policy states */
+	uint32_t kinds; /* bits of sockets.c's own; 0: set elsewhere */
+};
+
+#define SOCKET_OPTIONS 22
+
+extern const struct socket_option sockets_options[SOCKET_OPTIONS];
 
 /* @fd: what the system call returned. Returns it, or its negative errno. */
 IPC_MUST_CHECK static inline int job_push(struct job *job, int fd)
@@ -45,9 +63,6 @@ IPC_MUST_CHECK int serve_udp_open(struct helper *helper, struct job *job);
 IPC_MUST_CHECK int serve_dns_listen(struct helper *helper, struct job *job);
 IPC_MUST_CHECK int serve_tcp_connect(struct helper *helper, struct job *job);
 IPC_MUST_CHECK int serve_route_open(struct helper *helper, struct job *job);
-
-/* Can /dev/net/tun be opened? Makes no interface. Returns 0 or a negative errno. */
-IPC_MUST_CHECK int tun_probe(void);
 
 /* Take the policy rules away and the interface too, whoever still holds its descriptor. Best
  * effort. */

@@ -10,27 +10,29 @@
  */
 #include "privileged/helper.h"
 
-#include <fcntl.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+/* To open the TUN's device makes no interface, but tells whether it can be had. */
 static int serve_hello(struct helper *helper, struct job *job)
 {
-	helper->policy.stated = job->request.hello.policy;
-	helper->policy.greeted = true;
+	int fd = open(HELPER_TUN_DEVICE, O_RDWR | HELPER_OPEN_FLAGS);
+
+	job->reply.hello.tun_error = fd < 0 ? errno : close(fd);
 	job->reply.hello.version = IPC_VERSION;
 	job->reply.hello.capabilities = helper->capabilities;
-	job->reply.hello.tun_error = -tun_probe();
+	helper->policy.stated = job->request.hello.policy;
+	helper->policy.greeted = true;
 	return 0;
 }
 
 static int serve_file_open(struct helper *helper, struct job *job)
 {
 	const char *path = helper->policy.stated.files[job->request.args.number];
-	int fd = job_push(job, open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+	int fd = job_push(job, open(path, O_RDONLY | HELPER_OPEN_FLAGS));
 	struct statx st;
 
 	if (fd < 0)
@@ -69,8 +71,9 @@ static void job_run(struct helper *helper, struct job *job)
 	bool refused;
 	int rc;
 
+	helper->audit.seq++;
 	job_fail(job, -ENOBUFS);
-	if (!audit_begin(&helper->audit))
+	if (!audit_has_room())
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	job->reply.error = 0;
@@ -119,8 +122,7 @@ static int start(struct helper *helper)
 	if (rc < 0)
 		return rc;
 	sandbox_raise(true); /* the kernel looks at the opener's authority too, at each write */
-	helper->netlink =
-	    socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+	helper->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	sandbox_raise(false);
 	rc = helper->netlink < 0 ? -EPERM : sandbox_seal();
 	return rc < 0 ? rc : audit_event(&helper->audit, "start", helper->capabilities ? 0 : EPERM);

@@ -36,13 +36,12 @@ static const struct family {
  * must not be there yet. */
 static void *begin(union message *message, uint16_t type, size_t size, uint8_t family)
 {
-	bool new =
-	    type % 4 == 0; /* NEW, DEL, GET, SET of one kind are neighbours from a multiple of 4 */
 	uint8_t *header;
 
 	mnl_nlmsg_put_header(message)->nlmsg_type = type;
-	message->head.nlmsg_flags =
-	    (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | (new ? NLM_F_CREATE | NLM_F_EXCL : 0));
+	message->head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	if (type == RTM_NEWADDR || type == RTM_NEWROUTE || type == RTM_NEWRULE)
+		message->head.nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
 	header = mnl_nlmsg_put_extra_header(&message->head, size);
 	*header = family;
 	return header;
@@ -52,24 +51,22 @@ static void *begin(union message *message, uint16_t type, size_t size, uint8_t f
  * Send the request and take the kernel's verdict, which is there when the send returns. What is
  * there already is as good as made: rules and such may be left from a helper that was killed.
  */
-static int talk(const struct helper *helper, union message *message)
+static int talk(int netlink, union message *message)
 {
-	struct iovec iov = {.iov_base = message, .iov_len = message->head.nlmsg_len};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct iovec out = {.iov_base = message, .iov_len = message->head.nlmsg_len};
+	struct iovec in = {.iov_base = message, .iov_len = sizeof(*message)};
+	const struct msghdr ask = {.msg_iov = &out, .msg_iovlen = 1};
+	struct msghdr got = {.msg_iov = &in, .msg_iovlen = 1};
 	const struct nlmsgerr *verdict = mnl_nlmsg_get_payload(&message->head);
 
-	if (sendmsg(helper->netlink, &msg, MSG_DONTWAIT) < 0)
-		return -errno;
-	iov.iov_len = sizeof(*message);
-	if (recvmsg(helper->netlink, &msg, MSG_DONTWAIT) < 0)
+	if (sendmsg(netlink, &ask, MSG_DONTWAIT) < 0 || recvmsg(netlink, &got, MSG_DONTWAIT) < 0)
 		return -errno;
 	if (message->head.nlmsg_type != NLMSG_ERROR)
 		return -EIO;
 	return verdict->error == -EEXIST ? 0 : verdict->error;
 }
 
-/* @inet6: have no link-local address of the kernel's making; it fails where the host has no IPv6.
- */
+/* @inet6: not up yet, but without a link-local address of its own; fails where there is no IPv6. */
 static int set_link(const struct helper *helper, uint16_t mtu, bool inet6)
 {
 	union message message;
@@ -77,8 +74,7 @@ static int set_link(const struct helper *helper, uint16_t mtu, bool inet6)
 	struct nlattr *outer, *inner;
 
 	link->ifi_index = (int)helper->ifindex;
-	link->ifi_flags = inet6 ? 0 : IFF_UP;
-	link->ifi_change = IFF_UP;
+	link->ifi_flags = link->ifi_change = inet6 ? 0 : IFF_UP;
 	mnl_attr_put_u32(&message.head, IFLA_MTU, mtu);
 	mnl_attr_put_u32(&message.head, IFLA_TXQLEN, QUEUE_LENGTH);
 	if (inet6) {
@@ -88,7 +84,7 @@ static int set_link(const struct helper *helper, uint16_t mtu, bool inet6)
 		mnl_attr_nest_end(&message.head, inner);
 		mnl_attr_nest_end(&message.head, outer);
 	}
-	return talk(helper, &message);
+	return talk(helper->netlink, &message);
 }
 
 static int set_address(const struct helper *helper, uint16_t type, const struct family *family,
@@ -98,9 +94,10 @@ static int set_address(const struct helper *helper, uint16_t type, const struct 
 	struct ifaddrmsg *body = begin(&message, type, sizeof(*body), family->family);
 
 	body->ifa_prefixlen = (uint8_t)(family->size * 8);
+	body->ifa_flags = IFA_F_NODAD; /* usable at once */
 	body->ifa_index = helper->ifindex;
 	mnl_attr_put(&message.head, IFA_LOCAL, family->size, addr);
-	return talk(helper, &message);
+	return talk(helper->netlink, &message);
 }
 
 static int add_route(const struct helper *helper, const struct family *family)
@@ -114,11 +111,10 @@ static int add_route(const struct helper *helper, const struct family *family)
 	mnl_attr_put(&message.head, RTA_DST, family->size, family->range);
 	mnl_attr_put_u32(&message.head, RTA_OIF, helper->ifindex);
 	mnl_attr_put_u32(&message.head, RTA_TABLE, TABLE);
-	return talk(helper, &message);
+	return talk(helper->netlink, &message);
 }
 
-static int set_rule(const struct helper *helper, uint16_t type, const struct family *family,
-		    uint32_t number)
+static int set_rule(int netlink, uint16_t type, const struct family *family, uint32_t number)
 {
 	union message message;
 	struct fib_rule_hdr *rule = begin(&message, type, sizeof(*rule), family->family);
@@ -130,7 +126,7 @@ static int set_rule(const struct helper *helper, uint16_t type, const struct fam
 	mnl_attr_put_u32(&message.head, FRA_FWMARK, IPC_MARK);
 	mnl_attr_put_u32(&message.head, FRA_TABLE, TABLE + number);
 	mnl_attr_put_u8(&message.head, FRA_PROTOCOL, RTPROT_KERNEL);
-	rc = talk(helper, &message);
+	rc = talk(netlink, &message);
 	return rc == -EOPNOTSUPP ? 0 : rc; /* a kernel without policy rules */
 }
 
@@ -141,12 +137,11 @@ static int set_family(const struct helper *helper, const struct family *family, 
 	int rc = set_address(helper, RTM_NEWADDR, family, addr);
 
 	if (rc == 0 && memcmp(old, addr, family->size) != 0)
-		(void)set_address(helper, RTM_DELADDR, family,
-				  old); /* the first time there is none */
+		(void)set_address(helper, RTM_DELADDR, family, old); /* there may be none */
 	if (rc == 0)
 		rc = add_route(helper, family);
 	for (uint32_t i = 0; rc == 0 && i < RULE_COUNT; i++)
-		rc = set_rule(helper, RTM_NEWRULE, family, i);
+		rc = set_rule(helper->netlink, RTM_NEWRULE, family, i);
 	return rc;
 }
 
@@ -186,10 +181,8 @@ void netconfig_remove(const struct helper *helper)
 
 	link->ifi_index = (int)helper->ifindex;
 	sandbox_raise(true);
-	(void)talk(helper, &message);
-	for (uint32_t i = 0; i < RULE_COUNT; i++) {
-		(void)set_rule(helper, RTM_DELRULE, &families[0], i);
-		(void)set_rule(helper, RTM_DELRULE, &families[1], i);
-	}
+	(void)talk(helper->netlink, &message);
+	for (uint32_t i = 0; i < RULE_COUNT * 2; i++)
+		(void)set_rule(helper->netlink, RTM_DELRULE, &families[i % 2], i / 2);
 	sandbox_raise(false);
 }

@@ -164,8 +164,6 @@ int policy_judge(struct policy *policy, const struct ipc_request *request, uint6
 		return -EDQUOT;
 	if (!request_ok(policy, request))
 		return -EPERM;
-	if (request->type == IPC_HELLO)
-		return 0;
 	return take(policy, request->type, second * 2U + (args->family == 6), units, now_us)
 		   ? 0
 		   : -EAGAIN;

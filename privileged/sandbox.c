@@ -1,10 +1,8 @@
 #include "privileged/sandbox.h"
 
-#include "privileged/sockets.h"
+#include "privileged/helper.h"
 
 #include <cap-ng.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
@@ -17,10 +15,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-enum {
-	OPEN_FLAGS = O_NONBLOCK | O_CLOEXEC | O_NOCTTY
-};
 
 struct rule {
 	int call;
@@ -36,9 +30,9 @@ static const struct rule rules[] = {
     {SCMP_SYS(sendmsg), false, 0, 0},         /* main: replies; netconfig: changes */
     {SCMP_SYS(ppoll), false, 0, 0},           /* main: wait for a request; audit: is there room */
     {SCMP_SYS(write), true, 0, IPC_FD_AUDIT}, /* audit */
-    {SCMP_SYS(openat), true, 2, O_RDWR | OPEN_FLAGS},   /* tun: /dev/net/tun */
-    {SCMP_SYS(openat), true, 2, O_RDONLY | OPEN_FLAGS}, /* main: file-open */
-    {SCMP_SYS(statx), false, 0, 0},                     /* main: is it a regular file, how large */
+    {SCMP_SYS(openat), true, 2, O_RDWR | HELPER_OPEN_FLAGS},   /* tun: /dev/net/tun */
+    {SCMP_SYS(openat), true, 2, O_RDONLY | HELPER_OPEN_FLAGS}, /* main: file-open */
+    {SCMP_SYS(statx), false, 0, 0},        /* main: is it a regular file, how large */
     {SCMP_SYS(close), false, 0, 0},        /* main, tun: descriptors that were sent or not needed */
     {SCMP_SYS(ioctl), true, 1, TUNSETIFF}, /* tun */
     {SCMP_SYS(ioctl), true, 1, TUNSETVNETHDRSZ}, /* tun */
@@ -80,8 +74,7 @@ void sandbox_raise(bool up)
 
 int sandbox_enter(void)
 {
-	const uint64_t ignored =
-	    1 << SIGINT | 1 << SIGTERM | 1 << SIGHUP | 1 << SIGXFSZ | 1 << SIGPIPE;
+	uint64_t ignored = 1 << SIGINT | 1 << SIGTERM | 1 << SIGHUP | 1 << SIGXFSZ | 1 << SIGPIPE;
 	const struct rlimit no_core = {0, 0};
 	sigset_t none;
 
@@ -109,10 +102,11 @@ static int add_rules(scmp_filter_ctx filter)
 		rc = seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, rules[i].call, rules[i].compares ? 1 : 0,
 		    SCMP_CMP(rules[i].index, SCMP_CMP_MASKED_EQ, UINT32_MAX, rules[i].value));
-	for (size_t i = 0; rc == 0 && i < SOCKETS_OPTIONS; i++)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
-				      SCMP_A1(SCMP_CMP_EQ, (unsigned int)sockets_options[i].level),
-				      SCMP_A2(SCMP_CMP_EQ, (unsigned int)sockets_options[i].name));
+	for (size_t i = 0; rc == 0 && i < SOCKET_OPTIONS; i++)
+		rc = seccomp_rule_add(
+		    filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, sockets_options[i].level),
+		    SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, sockets_options[i].name));
 	return rc;
 }
 

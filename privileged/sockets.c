@@ -1,5 +1,3 @@
-#include "privileged/sockets.h"
-
 #include "privileged/helper.h"
 
 #include <arpa/inet.h>
@@ -17,24 +15,32 @@ enum {
 	EVENT_BUFFER = 1 << 20,
 	MAX_MESSAGE_TYPES = 10,
 	FROM_POLICY = 0,
-	PEERS = SOCKETS_PEER * 3,
-	DNS_V6 = SOCKETS_DNS * 2,
-	PEER_V6 = SOCKETS_PEER * 2,
-	ALL_MARKED = (SOCKETS_PEER | SOCKETS_DNS | SOCKETS_TCP) * 3,
 };
 
-const struct sockets_option sockets_options[] = {
-    {SOL_SOCKET, SO_MARK, IPC_MARK, ALL_MARKED},
-    {SOL_SOCKET, SO_RCVBUFFORCE, FROM_POLICY, PEERS},
-    {SOL_SOCKET, SO_SNDBUFFORCE, FROM_POLICY, PEERS},
-    {SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER, SOCKETS_EVENTS},
-    {SOL_SOCKET, SO_REUSEADDR, 1, SOCKETS_LISTENER * 3},
+/* Kinds of sockets. */
+enum {
+	PEER = 1,
+	PEER_V6 = 2,
+	DNS = 4,
+	DNS_V6 = 8,
+	TCP = 16,
+	LISTENER = 32,
+	LOOKUP = 64,
+	EVENTS = 128,
+};
+
+const struct socket_option sockets_options[] = {
+    {SOL_SOCKET, SO_MARK, IPC_MARK, PEER | PEER_V6 | DNS | DNS_V6 | TCP},
+    {SOL_SOCKET, SO_RCVBUFFORCE, FROM_POLICY, PEER | PEER_V6},
+    {SOL_SOCKET, SO_SNDBUFFORCE, FROM_POLICY, PEER | PEER_V6},
+    {SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER, EVENTS},
+    {SOL_SOCKET, SO_REUSEADDR, 1, LISTENER},
     {SOL_SOCKET, SO_ATTACH_FILTER, 0, 0},
     {SOL_SOCKET, SO_LOCK_FILTER, 0, 0},
-    {IPPROTO_IP, IP_PKTINFO, 1, SOCKETS_PEER},
-    {IPPROTO_IP, IP_RECVTOS, 1, SOCKETS_PEER},
-    {IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, SOCKETS_PEER},
-    {IPPROTO_IP, IP_RECVERR, 1, SOCKETS_DNS},
+    {IPPROTO_IP, IP_PKTINFO, 1, PEER},
+    {IPPROTO_IP, IP_RECVTOS, 1, PEER},
+    {IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, PEER},
+    {IPPROTO_IP, IP_RECVERR, 1, DNS},
     {IPPROTO_IPV6, IPV6_V6ONLY, 1, PEER_V6 | DNS_V6},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, PEER_V6},
     {IPPROTO_IPV6, IPV6_RECVTCLASS, 1, PEER_V6},
@@ -42,13 +48,12 @@ const struct sockets_option sockets_options[] = {
     {IPPROTO_IPV6, IPV6_DONTFRAG, 1, PEER_V6},
     {IPPROTO_IPV6, IPV6_RECVERR, 1, DNS_V6},
     {IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, IPV6_PREFER_SRC_PUBLIC, PEER_V6 | DNS_V6},
-    {IPPROTO_UDP, UDP_GRO, 1, PEERS},
-    {IPPROTO_TCP, TCP_NODELAY, 1, SOCKETS_TCP * 3},
-    {SOL_NETLINK, NETLINK_EXT_ACK, 1, SOCKETS_LOOKUP},
-    {SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, SOCKETS_LOOKUP},
+    {IPPROTO_UDP, UDP_GRO, 1, PEER | PEER_V6},
+    {IPPROTO_TCP, TCP_NODELAY, 1, TCP},
+    {SOL_NETLINK, NETLINK_EXT_ACK, 1, LOOKUP},
+    {SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, LOOKUP},
 };
-static_assert(sizeof(sockets_options) == SOCKETS_OPTIONS * sizeof(sockets_options[0]),
-	      "all of them");
+static_assert(sizeof(sockets_options) / sizeof(sockets_options[0]) == SOCKET_OPTIONS, "all");
 
 /* A kernel without one of them (nexthop: 5.3) leaves it out. */
 #define EVENT_GROUPS                                                                 \
@@ -70,17 +75,16 @@ union address {
 	struct sockaddr any;
 	struct sockaddr_in v4;
 	struct sockaddr_in6 v6;
-	struct sockaddr_nl netlink;
 };
 
 /* Raised all the while: SO_MARK and the forced buffers need it. */
-static int set_options(int fd, const struct ipc_policy *policy, unsigned int kind)
+static int set_options(int fd, const struct ipc_policy *policy, uint32_t kind)
 {
 	int rc = 0;
 
 	sandbox_raise(true);
-	for (size_t i = 0; rc == 0 && i < SOCKETS_OPTIONS; i++) {
-		const struct sockets_option *option = &sockets_options[i];
+	for (size_t i = 0; rc == 0 && i < SOCKET_OPTIONS; i++) {
+		const struct socket_option *option = &sockets_options[i];
 		uint32_t value = option->value;
 
 		if ((option->kinds & kind) == 0)
@@ -88,7 +92,8 @@ static int set_options(int fd, const struct ipc_policy *policy, unsigned int kin
 		if (value == FROM_POLICY)
 			value = option->name == SO_RCVBUFFORCE ? policy->receive_buffer
 							       : policy->send_buffer;
-		if (setsockopt(fd, option->level, option->name, &value, sizeof(value)) < 0)
+		if (setsockopt(fd, (int)option->level, (int)option->name, &value, sizeof(value)) <
+		    0)
 			rc = -errno;
 	}
 	sandbox_raise(false);
@@ -96,12 +101,11 @@ static int set_options(int fd, const struct ipc_policy *policy, unsigned int kin
 }
 
 /* The job owns it, on an error too. Returns it or a negative errno. */
-static int open_inet(struct helper *helper, struct job *job, int type, unsigned int kind)
+static int open_inet(struct helper *helper, struct job *job, int type, uint32_t kind)
 {
-	bool v6 = job->request.args.family == 6;
-	int fd =
-	    job_push(job, socket(v6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-	int rc = fd < 0 ? fd : set_options(fd, &helper->policy.stated, v6 ? kind * 2 : kind);
+	int domain = job->request.args.family == 6 ? AF_INET6 : AF_INET;
+	int fd = job_push(job, socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+	int rc = fd < 0 ? fd : set_options(fd, &helper->policy.stated, kind);
 
 	return rc < 0 ? rc : fd;
 }
@@ -124,37 +128,31 @@ static int join(int fd, bool connects, uint8_t family, const uint8_t addr[16], u
 	return 0;
 }
 
-/* On the preferred port or the next free one; searching saves the call that asks which one the
- * kernel chose. */
-static int open_peer(struct helper *helper, struct job *job)
-{
-	int fd = open_inet(helper, job, SOCK_DGRAM, SOCKETS_PEER);
-	int rc = fd < 0 ? fd : -EADDRINUSE;
-
-	for (uint16_t i = 0; rc == -EADDRINUSE && i < PORT_TRIES; i++) {
-		job->reply.udp_open.port = (uint16_t)(helper->policy.stated.udp_port + i);
-		rc = join(fd, false, job->request.args.family, job->request.args.local,
-			  job->reply.udp_open.port);
-	}
-	return rc;
-}
-
+/* A peer socket gets the preferred port or the next free one; searching saves the call that asks
+ * for the kernel's choice. */
 int serve_udp_open(struct helper *helper, struct job *job)
 {
-	int rc = 0;
+	const struct ipc_args *args = &job->request.args;
+	bool peer = args->role == IPC_UDP_PEER, v6 = args->family == 6;
+	uint32_t kind = peer ? (v6 ? PEER_V6 : PEER) : (v6 ? DNS_V6 : DNS);
+	int fd = 0, rc = -EADDRINUSE;
 
-	if (job->request.args.role == IPC_UDP_PEER)
-		return open_peer(helper, job);
-	for (unsigned int i = 0; rc >= 0 && i < job->request.args.number; i++)
-		rc = open_inet(helper, job, SOCK_DGRAM, SOCKETS_DNS);
-	return rc < 0 ? rc : 0;
+	for (unsigned int i = 0; fd >= 0 && i < args->number; i++)
+		fd = open_inet(helper, job, SOCK_DGRAM, kind);
+	if (fd < 0 || !peer)
+		return fd < 0 ? fd : 0;
+	for (uint16_t i = 0; rc == -EADDRINUSE && i < PORT_TRIES; i++) {
+		job->reply.udp_open.port = (uint16_t)(helper->policy.stated.udp_port + i);
+		rc = join(fd, false, args->family, args->local, job->reply.udp_open.port);
+	}
+	return rc;
 }
 
 int serve_dns_listen(struct helper *helper, struct job *job)
 {
 	const struct ipc_args *args = &job->request.args;
 	int udp = open_inet(helper, job, SOCK_DGRAM, 0);
-	int tcp = udp < 0 ? udp : open_inet(helper, job, SOCK_STREAM, SOCKETS_LISTENER);
+	int tcp = udp < 0 ? udp : open_inet(helper, job, SOCK_STREAM, LISTENER);
 	int rc = tcp < 0 ? tcp : join(udp, false, args->family, args->local, IPC_DNS_PORT);
 
 	if (rc == 0)
@@ -167,7 +165,7 @@ int serve_dns_listen(struct helper *helper, struct job *job)
 int serve_tcp_connect(struct helper *helper, struct job *job)
 {
 	const struct ipc_args *args = &job->request.args;
-	int fd = open_inet(helper, job, SOCK_STREAM, SOCKETS_TCP);
+	int fd = open_inet(helper, job, SOCK_STREAM, TCP);
 	int rc = fd < 0 ? fd : join(fd, false, args->family, args->local, 0);
 
 	return rc < 0 ? rc : join(fd, true, args->family, args->remote, args->port);
@@ -198,24 +196,24 @@ static int lock_filter(int fd, const uint16_t *types)
 }
 
 /* Opened without the capability in effect, so that the socket itself can never write. */
-static int open_route(struct job *job, const uint16_t *types, unsigned int kind, uint32_t groups)
+static int open_route(struct job *job, const uint16_t *types, uint32_t kind, uint32_t groups)
 {
-	union address own = {.netlink = {.nl_family = AF_NETLINK, .nl_groups = groups}};
+	const struct sockaddr_nl own = {.nl_family = AF_NETLINK, .nl_groups = groups};
 	int fd = job_push(
 	    job, socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE));
 	int rc = fd < 0 ? fd : lock_filter(fd, types);
 
 	if (rc == 0)
 		rc = set_options(fd, NULL, kind);
-	if (rc == 0 && bind(fd, &own.any, sizeof(own.netlink)) < 0)
+	if (rc == 0 && bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0)
 		rc = -errno;
 	return rc;
 }
 
 int serve_route_open(struct helper *helper, struct job *job)
 {
-	int rc = open_route(job, lookup_types, SOCKETS_LOOKUP, 0);
+	int rc = open_route(job, lookup_types, LOOKUP, 0);
 
 	(void)helper;
-	return rc < 0 ? rc : open_route(job, event_types, SOCKETS_EVENTS, EVENT_GROUPS);
+	return rc < 0 ? rc : open_route(job, event_types, EVENTS, EVENT_GROUPS);
 }

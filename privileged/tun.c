@@ -1,41 +1,22 @@
 #include "privileged/helper.h"
 
-#include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
-/* linux/if_tun.h has them since 6.2. */
-#ifndef TUN_F_USO4
-#define TUN_F_USO4 0x20
-#define TUN_F_USO6 0x40
-#endif
-
-static int open_device(void)
-{
-	return open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-}
-
-int tun_probe(void)
-{
-	int fd = open_device();
-
-	return fd < 0 ? -errno : close(fd);
-}
+enum {
+	TSO = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6,
+	USO = 0x60, /* TUN_F_USO4 | TUN_F_USO6: in linux/if_tun.h since 6.2 */
+};
 
 /* The most that the kernel takes: bits of enum ipc_offload. */
 static uint32_t set_offloads(int fd)
 {
-	const unsigned long tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-
-	if (ioctl(fd, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
+	if (ioctl(fd, TUNSETOFFLOAD, TSO | USO) == 0)
 		return IPC_OFFLOAD_CSUM | IPC_OFFLOAD_TSO | IPC_OFFLOAD_USO;
-	if (ioctl(fd, TUNSETOFFLOAD, tso) == 0)
-		return IPC_OFFLOAD_CSUM | IPC_OFFLOAD_TSO;
-	return 0;
+	return ioctl(fd, TUNSETOFFLOAD, TSO) == 0 ? IPC_OFFLOAD_CSUM | IPC_OFFLOAD_TSO : 0;
 }
 
 int serve_tun_open(struct helper *helper, struct job *job)
@@ -43,7 +24,7 @@ int serve_tun_open(struct helper *helper, struct job *job)
 	struct ifreq ifr = {.ifr_flags =
 				(short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)};
 	const int header_size = IPC_VNET_HEADER_SIZE;
-	int rc = 0, fd = job_push(job, open_device());
+	int rc = 0, fd = job_push(job, open(HELPER_TUN_DEVICE, O_RDWR | HELPER_OPEN_FLAGS));
 
 	if (fd < 0)
 		return fd;

@@ -65,7 +65,7 @@ static void open_ours(struct bench *b)
 
 	for (size_t i = 0; i < BATCH; i++)
 		b->failures += wg_open(b->wg[1], message_at(b, i), b->len + WG_OVERHEAD, 0, &peer,
-		                       &inner, &len) != WG_OPEN_PACKET;
+				       &inner, &len) != WG_OPEN_PACKET;
 }
 
 static void make_nonce(uint8_t nonce[NONCE_LEN], uint64_t counter)
@@ -83,11 +83,11 @@ static void seal_evp(struct bench *b)
 		uint8_t *text = message_at(b, i) + WG_DATA_HEADER;
 
 		make_nonce(nonce, b->counter + i);
-		b->failures += !EVP_EncryptInit_ex(b->seal, NULL, NULL, NULL, nonce) ||
-		               !EVP_EncryptUpdate(b->seal, text, &n, text, (int)b->len) ||
-		               !EVP_EncryptFinal_ex(b->seal, text + b->len, &n) ||
-		               !EVP_CIPHER_CTX_ctrl(b->seal, EVP_CTRL_AEAD_GET_TAG, WG_TAG,
-		                                    text + b->len);
+		b->failures +=
+		    !EVP_EncryptInit_ex(b->seal, NULL, NULL, NULL, nonce) ||
+		    !EVP_EncryptUpdate(b->seal, text, &n, text, (int)b->len) ||
+		    !EVP_EncryptFinal_ex(b->seal, text + b->len, &n) ||
+		    !EVP_CIPHER_CTX_ctrl(b->seal, EVP_CTRL_AEAD_GET_TAG, WG_TAG, text + b->len);
 	}
 }
 
@@ -100,11 +100,11 @@ static void open_evp(struct bench *b)
 		uint8_t *text = message_at(b, i) + WG_DATA_HEADER;
 
 		make_nonce(nonce, b->counter + i);
-		b->failures += !EVP_DecryptInit_ex(b->open, NULL, NULL, NULL, nonce) ||
-		               !EVP_CIPHER_CTX_ctrl(b->open, EVP_CTRL_AEAD_SET_TAG, WG_TAG,
-		                                    text + b->len) ||
-		               !EVP_DecryptUpdate(b->open, text, &n, text, (int)b->len) ||
-		               !EVP_DecryptFinal_ex(b->open, text + b->len, &n);
+		b->failures +=
+		    !EVP_DecryptInit_ex(b->open, NULL, NULL, NULL, nonce) ||
+		    !EVP_CIPHER_CTX_ctrl(b->open, EVP_CTRL_AEAD_SET_TAG, WG_TAG, text + b->len) ||
+		    !EVP_DecryptUpdate(b->open, text, &n, text, (int)b->len) ||
+		    !EVP_DecryptFinal_ex(b->open, text + b->len, &n);
 	}
 }
 
@@ -117,7 +117,7 @@ static void seal_sodium(struct bench *b)
 
 		make_nonce(nonce, b->counter + i);
 		crypto_aead_chacha20poly1305_ietf_encrypt(text, NULL, text, b->len, NULL, 0, NULL,
-		                                          nonce, b->key);
+							  nonce, b->key);
 	}
 }
 
@@ -129,9 +129,9 @@ static void open_sodium(struct bench *b)
 		uint8_t *text = message_at(b, i) + WG_DATA_HEADER;
 
 		make_nonce(nonce, b->counter + i);
-		b->failures += crypto_aead_chacha20poly1305_ietf_decrypt(
-		                   text, NULL, NULL, text, b->len + WG_TAG, NULL, 0, nonce,
-		                   b->key) != 0;
+		b->failures += crypto_aead_chacha20poly1305_ietf_decrypt(text, NULL, NULL, text,
+									 b->len + WG_TAG, NULL, 0,
+									 nonce, b->key) != 0;
 	}
 	b->counter += BATCH;
 }
@@ -139,7 +139,7 @@ static void open_sodium(struct bench *b)
 /* Hand over everything that one side wants to send. */
 static void carry(struct bench *b, int from)
 {
-	struct endpoint src = { .port = 1 };
+	struct endpoint src = {.port = 1};
 	struct wg_event event;
 
 	while (wg_peer_poll(b->peer[from], &event, 0)) {
@@ -153,7 +153,7 @@ static void carry(struct bench *b, int from)
 		memcpy(copy + WG_SCRATCH, event.data, event.len);
 		if (wg_classify(event.data, event.len) == WG_DATA)
 			(void)wg_open(b->wg[!from], copy + WG_SCRATCH, event.len, 0, &peer, &inner,
-			              &len);
+				      &len);
 		else
 			(void)wg_handshake(b->wg[!from], event.data, event.len, &src, 0);
 	}
@@ -161,8 +161,8 @@ static void carry(struct bench *b, int from)
 
 static bool set_up(struct bench *b)
 {
-	const uint8_t psk[WG_KEY_LEN] = { 7 };
-	struct wg_config cfg = { .max_peers = 16, .unix_us = 1, .rng = rng_system() };
+	const uint8_t psk[WG_KEY_LEN] = {7};
+	struct wg_config cfg = {.max_peers = 16, .unix_us = 1, .rng = rng_system()};
 
 	b->arena = secret_arena_new(16);
 	cfg.arena = b->arena;
@@ -172,8 +172,8 @@ static bool set_up(struct bench *b)
 	for (int i = 0; i < 2; i++)
 		b->wg[i] = wg_new(&cfg, 0);
 	for (int i = 0; i < 2; i++) {
-		if (!b->wg[i] || wg_peer_add(b->wg[i], wg_public_key(b->wg[!i]), psk, NULL, 0,
-		                             &b->peer[i]) < 0)
+		if (!b->wg[i] ||
+		    wg_peer_add(b->wg[i], wg_public_key(b->wg[!i]), psk, NULL, 0, &b->peer[i]) < 0)
 			return false;
 		wg_peer_set_path(b->peer[i], true, 0);
 	}
@@ -213,7 +213,7 @@ static int by_size(const void *a, const void *b)
 static void measure(struct bench *b, size_t len, size_t rounds, uint64_t (*ns)[KINDS])
 {
 	void (*const run[KINDS])(struct bench *) = {
-		seal_ours, open_ours, seal_evp, open_evp, seal_sodium, open_sodium,
+	    seal_ours, open_ours, seal_evp, open_evp, seal_sodium, open_sodium,
 	};
 	uint64_t column[ROUNDS];
 
@@ -231,15 +231,15 @@ static void measure(struct bench *b, size_t len, size_t rounds, uint64_t (*ns)[K
 		for (size_t round = 0; round < rounds; round++)
 			column[round] = ns[round][kind];
 		qsort(column, rounds, sizeof(column[0]), by_size);
-		printf(" %9.0f", (double)column[rounds / 2] / BATCH);
+		printf(" %9lu", (unsigned long)(column[rounds / 2] / BATCH));
 	}
 	printf("\n");
 }
 
 int main(int argc, char **argv)
 {
-	const size_t sizes[] = { 40, 64, 1228, 1280, 1424 };
-	struct bench b = { 0 };
+	const size_t sizes[] = {40, 64, 1228, 1280, 1424};
+	struct bench b = {0};
 	uint64_t(*ns)[KINDS] = calloc(ROUNDS, sizeof(*ns));
 	size_t rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : ROUNDS;
 	int rc = 1;

@@ -1,5 +1,6 @@
 /*
- * Text of addresses, endpoints and prefixes: what parses is printed and parsed back to the same value.
+ * Text of addresses, endpoints and prefixes: what parses is printed and parsed back to the same
+ * value.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * A batch of packets made from the input, four bytes each: what the coalescer joins, cut up again, is what went in, in order
- * within each flow.
+ * A batch of packets made from the input, four bytes each: what the coalescer joins, cut up again,
+ * is what went in, in order within each flow.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +9,13 @@
 #include "packet/gso.h"
 #include "tests/unit/packet/build.h"
 
-enum { MAX_PACKETS = 96, FLOWS = 32, CAP = 256, SUPER_CAP = 66000, STEP = 4 };
+enum {
+	MAX_PACKETS = 96,
+	FLOWS = 32,
+	CAP = 256,
+	SUPER_CAP = 66000,
+	STEP = 4
+};
 
 struct batch {
 	struct build flows[FLOWS];
@@ -34,13 +40,13 @@ static void init_flow(struct build *b, uint8_t f)
 	bool v6 = f & 1;
 
 	*b = (struct build){
-		.src = build_ip(v6 ? "fd00:2021:1111::a" : "100.64.0.10"),
-		.dst = build_ip(v6 ? "2001:db8::1" : "10.20.1.1"),
-		.proto = f & 2 ? IP_PROTO_TCP : IP_PROTO_UDP,
-		.ttl = 64,
-		.src_port = f,
-		.dst_port = 443,
-		.flags = 0x10,
+	    .src = build_ip(v6 ? "fd00:2021:1111::a" : "100.64.0.10"),
+	    .dst = build_ip(v6 ? "2001:db8::1" : "10.20.1.1"),
+	    .proto = f & 2 ? IP_PROTO_TCP : IP_PROTO_UDP,
+	    .ttl = 64,
+	    .src_port = f,
+	    .dst_port = 443,
+	    .flags = 0x10,
 	};
 }
 

@@ -1,6 +1,7 @@
 /*
- * Any packet from a client and from the TUN: only the client's own source is forwarded, a control packet never is, an answer is a
- * well-formed ICMP error from the destination to the client, and nothing unauthorized passes.
+ * Any packet from a client and from the TUN: only the client's own source is forwarded, a control
+ * packet never is, an answer is a well-formed ICMP error from the destination to the client, and
+ * nothing unauthorized passes.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,7 +11,9 @@
 #include "tests/unit/packet/build.h"
 #include "tunnel/tunnel.h"
 
-enum { WALL_S = 1700000000 };
+enum {
+	WALL_S = 1700000000
+};
 
 static void check(bool ok)
 {
@@ -21,11 +24,11 @@ static void check(bool ok)
 static void authorize(struct tunnel *t, const struct resource *resource, struct tunnel_client **out)
 {
 	struct tunnel_grant grant = {
-		.client = { .bytes = { 1 } },
-		.client_v4 = build_ip("100.64.0.10"),
-		.client_v6 = build_ip("fd00:2021:1111::a"),
-		.resource = resource,
-		.expires_at = TUNNEL_NEVER_EXPIRES,
+	    .client = {.bytes = {1}},
+	    .client_v4 = build_ip("100.64.0.10"),
+	    .client_v6 = build_ip("fd00:2021:1111::a"),
+	    .resource = resource,
+	    .expires_at = TUNNEL_NEVER_EXPIRES,
 	};
 
 	check(tunnel_authorize(t, &grant, 0, out) == 0);
@@ -33,10 +36,10 @@ static void authorize(struct tunnel *t, const struct resource *resource, struct 
 
 static struct tunnel *build_tunnel(struct rng_seeded *seed, struct tunnel_client **c)
 {
-	struct tunnel_config cfg = { .max_clients = 2, .rng = rng_from_seed(seed, 1) };
-	struct filter filters[] = { { FILTER_TCP, 1, 1023 }, { FILTER_ICMP, 0, 0 } };
-	struct resource four = { .id = { .bytes = { 2 } }, .kind = RESOURCE_CIDR, .n_filters = 2 };
-	struct resource six = { .id = { .bytes = { 3 } }, .kind = RESOURCE_CIDR };
+	struct tunnel_config cfg = {.max_clients = 2, .rng = rng_from_seed(seed, 1)};
+	struct filter filters[] = {{FILTER_TCP, 1, 1023}, {FILTER_ICMP, 0, 0}};
+	struct resource four = {.id = {.bytes = {2}}, .kind = RESOURCE_CIDR, .n_filters = 2};
+	struct resource six = {.id = {.bytes = {3}}, .kind = RESOURCE_CIDR};
 	struct ip_addr own_v4 = build_ip("100.64.0.1");
 	struct ip_addr own_v6 = build_ip("fd00:2021:1111::1");
 	struct tunnel *t = tunnel_new(&cfg);

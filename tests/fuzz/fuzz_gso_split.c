@@ -1,6 +1,6 @@
 /*
- * A TUN read, vnet header in front: every segment parses, has right checksums, none is longer than the tunnel's MTU, and the
- * payloads in a row are the payload of the whole.
+ * A TUN read, vnet header in front: every segment parses, has right checksums, none is longer than
+ * the tunnel's MTU, and the payloads in a row are the payload of the whole.
  */
 #include <stdint.h>
 #include <stdlib.h>

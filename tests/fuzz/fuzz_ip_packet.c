@@ -1,6 +1,7 @@
 /*
- * The inner-packet parser: an accepted packet has the length its header states and all its parts inside, parses again to the
- * same view, and survives the ECN merge with an unchanged verdict on its header checksum.
+ * The inner-packet parser: an accepted packet has the length its header states and all its parts
+ * inside, parses again to the same view, and survives the ECN merge with an unchanged verdict on
+ * its header checksum.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,9 +28,9 @@ static void check_view(const struct ip_view *v, size_t len)
 	check((v->proto == IP_PROTO_ICMP || v->proto == IP_PROTO_ICMPV6) ==
 	      (v->kind == IP_KIND_ECHO || v->kind == IP_KIND_ICMP_ERROR ||
 	       v->kind == IP_KIND_ICMP_OTHER));
-	check(v->kind != IP_KIND_ICMP_ERROR || (v->quote.src.family == v->version &&
-						v->quote.dst.family == v->version &&
-						v->is_icmp_error_type));
+	check(v->kind != IP_KIND_ICMP_ERROR ||
+	      (v->quote.src.family == v->version && v->quote.dst.family == v->version &&
+	       v->is_icmp_error_type));
 }
 
 static uint16_t v4_header_sum(const struct ip_view *v)

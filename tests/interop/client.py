@@ -15,6 +15,7 @@ gateway's, nothing else. What the network lets through decides the rest.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import ipaddress
 import json
@@ -154,7 +155,12 @@ class Client:
         self.tunnel.route(prefix)
 
     async def take_candidates(self, after):
-        while not self.portal.closed:
+        """Takes what the gateway tells, for as long as the portal is there."""
+        with contextlib.suppress(aiohttp.ClientError):
+            await self.poll_candidates(after)
+
+    async def poll_candidates(self, after):
+        while True:
             route = f"http://portal/candidates/{self.config['id']}?after={after}&wait=20"
             async with self.portal.get(route) as response:
                 events = await response.json()

@@ -92,8 +92,8 @@ class Demo:
         say(f"{'interfaces':12}{' '.join(seen['worker']['interfaces']):28}{' '.join(seen['helper']['interfaces'])}")
         for name, facts in seen.items():
             say(f"open descriptors of the {name}:")
-            for number, target in facts["fds"].items():
-                say(f"  {number:3} {target}")
+            for numbers, target in runs(facts["fds"]):
+                say(f"  {numbers:7} {target}")
         worker, helper = seen["worker"], seen["helper"]
         require(int(worker["CapEff"], 16) == 0 and int(worker["CapPrm"], 16) == 0, "the worker has a capability")
         require(worker["NoNewPrivs"] == "1" and worker["Seccomp"] == "2", "the worker is not confined")
@@ -124,7 +124,7 @@ class Demo:
         started = time.monotonic()
         code, body, message = self.client.fetch(host)
         require(code == 0 and body == net.PAGE, f"curl: {message or 'another page'}")
-        say(f"http://{host}/ in {(time.monotonic() - started) * 1000:.0f} ms: {body.strip()}")
+        say(f"http://{'[' + host + ']' if ':' in host else host}/ in {(time.monotonic() - started) * 1000:.0f} ms: {body.strip()}")
 
     def direct(self):
         self.connect("direct", "direct")
@@ -234,6 +234,22 @@ End it with ./demo --stop""")
             first = failure.splitlines()[0] if failure else ""
             print(f"{'FAILED' if failure else 'ok':7} {name} ({seconds:.1f} s)" + (f": {first}" if failure else ""))
         return all(failure is None for _, failure, _ in self.results)
+
+
+def runs(fds):
+    """(numbers, target) of each descriptor; neighbouring sockets as one."""
+    out = []
+    for number, target in fds.items():
+        kind = target.split(":")[0]
+        if kind == "socket" and out and out[-1][2] == "socket" and out[-1][1] == number - 1:
+            out[-1][1] = number
+        else:
+            out.append([number, number, kind, target])
+    for first, last, kind, target in out:
+        if first == last:
+            yield str(first), target
+        else:
+            yield f"{first}-{last}", f"{last - first + 1} {kind}s"
 
 
 def stop(laboratory, installed):

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import time
 import uuid
 
@@ -140,8 +141,9 @@ class Lab:
                 break
         try:
             client.control.post("/close")
-            self.net.procs.pop(client.label).wait(5)
-        except (OSError, KeyError):
+            self.net.procs[client.label].wait(5)
+            del self.net.procs[client.label]
+        except (OSError, KeyError, subprocess.TimeoutExpired):
             self.net.end(client.label, signal.SIGKILL)
         if client in self.clients:
             self.clients.remove(client)

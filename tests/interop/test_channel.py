@@ -240,4 +240,4 @@ def test_hosts_file_comes_before_the_name_server(fresh):
 
 def test_unknown_host_name_is_retried_then_given_up(fresh):
     fresh.start(FIREZONE_API_URL=f"ws://nowhere.firezone.test:{net.WS}/", FIREZONE_FIRST_CONNECT_TIMEOUT="3s")
-    assert "nowhere.firezone.test" in fresh.ends(1, 15)
+    assert "has no address" in fresh.ends(1, 15)

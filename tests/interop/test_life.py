@@ -57,8 +57,7 @@ def test_ordinary_user_with_one_file_capability(installed, fresh):
     assert installed.getcap() == f"{installed.helper} cap_net_admin=p"
     fresh.online()
     worker, helper = is_confined(fresh)
-    tuns = [[target for target in facts["fds"].values() if target == "/dev/net/tun"] for facts in (worker, helper)]
-    assert list(map(len, tuns)) == [1, 1]
+    assert list(worker["fds"].values()).count("/dev/net/tun") == 1
     for process in (worker, helper):
         assert not [target for target in process["fds"].values() if target.startswith(("/root", "/home"))]
     environment = open(f"/proc/{fresh.pid}/environ", "rb").read() + open(f"/proc/{fresh.helper_pid()}/environ", "rb").read()
@@ -208,7 +207,7 @@ def test_second_gateway_cannot_take_the_interface(lab, installed, fresh):
     second.runs = 100
     second.start(FIREZONE_ID="22222222-2222-4333-8444-555555555555")
     text = second.ends(1, 20)
-    assert gateway_module.TUN in text
+    assert "TUN" in text and "busy" in text
     assert fresh.alive() and fresh.interface_up()
 
 

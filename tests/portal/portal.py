@@ -45,6 +45,7 @@ class Gateway:
         self.ws = None
         self.request = None
         self.joined = asyncio.Event()
+        self.joining = None
         self.next_ref = 0
         self.waiting = {}            # payload ref of authorize_flow -> future
 
@@ -96,7 +97,7 @@ class Gateway:
         elif topic != "gateway":
             await self.reply(message, "error", {"reason": "unmatched topic"})
         elif event == "phx_join":
-            await self.join(message)
+            self.joining = asyncio.ensure_future(self.join(message))
         elif not self.joined.is_set():
             self.portal.violation(f"{event} before the join was answered")
         else:
@@ -227,6 +228,8 @@ class Portal:
         try:
             await gateway.run()
         finally:
+            if gateway.joining:
+                gateway.joining.cancel()
             if self.gateway is gateway:
                 self.gateway = None
             self.changed()

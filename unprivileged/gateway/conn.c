@@ -118,6 +118,7 @@ bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data,
 {
 	struct gateway *g = c->g;
 	struct txq_key key = { .dst = path->remote };
+	uint8_t header[TURN_CHANNEL_HEADER];
 	struct writer w;
 	uint16_t channel;
 
@@ -134,7 +135,8 @@ bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data,
 	}
 	w = writer_of(txq_append(g->cfg.txq, txq_open(g->cfg.txq, &key), TURN_CHANNEL_HEADER + len),
 	              TURN_CHANNEL_HEADER + len);
-	channel_data_write_header(wr_room(&w, TURN_CHANNEL_HEADER), channel, (uint16_t)len);
+	channel_data_write_header(header, channel, (uint16_t)len);
+	wr_bytes(&w, header, sizeof(header));
 	wr_bytes(&w, data, len);
 	return true;
 }

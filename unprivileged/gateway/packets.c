@@ -236,13 +236,15 @@ static uint8_t *packet_room(struct gateway *g, const struct way_out *way, size_t
                             struct txq_batch **batch, uint8_t **msg)
 {
 	size_t total = way->framing + WG_OVERHEAD + inner_len;
+	uint8_t header[TURN_CHANNEL_HEADER];
 	struct writer w;
 
 	*batch = txq_open(g->cfg.txq, &way->key);
 	w = writer_of(txq_append(g->cfg.txq, *batch, total), total);
-	if (way->framing > 0)
-		channel_data_write_header(wr_room(&w, TURN_CHANNEL_HEADER), way->channel,
-		                          (uint16_t)(WG_OVERHEAD + inner_len));
+	if (way->framing > 0) {
+		channel_data_write_header(header, way->channel, (uint16_t)(WG_OVERHEAD + inner_len));
+		wr_bytes(&w, header, sizeof(header));
+	}
 	*msg = wr_room(&w, WG_DATA_HEADER);
 	return wr_room(&w, inner_len);
 }

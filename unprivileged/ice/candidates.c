@@ -23,6 +23,22 @@ void *ice_room(void *array, uint16_t *cap, uint16_t n, uint16_t max, size_t size
 	return grown;
 }
 
+void *ice_trim(void *array, uint16_t *cap, uint16_t n, size_t size)
+{
+	void *less;
+
+	if (n == 0) {
+		free(array);
+		*cap = 0;
+		return NULL;
+	}
+	less = reallocarray(array, n, size);
+	if (!less)
+		return array;
+	*cap = n;
+	return less;
+}
+
 static bool same_place(const struct candidate *a, const struct candidate *b)
 {
 	return endpoint_eq(&a->addr, &b->addr) && endpoint_eq(&a->base, &b->base);

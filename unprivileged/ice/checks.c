@@ -1,6 +1,5 @@
 #include "ice/internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "packet/bytes.h"
@@ -71,7 +70,7 @@ static void flights_drop_first(struct ice *ice, uint16_t n)
 	memmove(ice->flights, ice->flights + n, ice->n_flights * sizeof(ice->flights[0]));
 }
 
-static void flights_drop_old(struct ice *ice)
+void ice_flights_drop_old(struct ice *ice)
 {
 	uint16_t n = 0;
 
@@ -92,7 +91,7 @@ static void flight_add(struct ice *ice, const struct ice_pair *p)
 
 	memcpy(f.id, p->id, sizeof(f.id));
 	if (ice->n_flights == ice->cap_flights)
-		flights_drop_old(ice);
+		ice_flights_drop_old(ice);
 	if (ice->n_flights == ICE_MAX_FLIGHTS)
 		flights_drop_first(ice, 1);
 	grown =
@@ -101,24 +100,6 @@ static void flight_add(struct ice *ice, const struct ice_pair *p)
 		return;
 	ice->flights = grown;
 	ice->flights[ice->n_flights++] = f;
-}
-
-void ice_flights_trim(struct ice *ice)
-{
-	struct ice_flight *kept;
-
-	flights_drop_old(ice);
-	if (ice->n_flights == 0) {
-		free(ice->flights);
-		ice->flights = NULL;
-		ice->cap_flights = 0;
-		return;
-	}
-	kept = reallocarray(ice->flights, ice->n_flights, sizeof(ice->flights[0]));
-	if (kept) {
-		ice->flights = kept;
-		ice->cap_flights = ice->n_flights;
-	}
 }
 
 static void check_start(struct ice *ice, struct ice_pair *p)

@@ -179,6 +179,19 @@ static void stun_in(struct ice *ice, const struct ice_input *in)
 		ice_response(ice, in);
 }
 
+/* An idle client is to cost little: the arrays shrink to what they hold. */
+static void trim(struct ice *ice)
+{
+	ice_flights_drop_old(ice);
+	ice->flights =
+	    ice_trim(ice->flights, &ice->cap_flights, ice->n_flights, sizeof(ice->flights[0]));
+	ice->pairs = ice_trim(ice->pairs, &ice->cap_pairs, ice->n_pairs, sizeof(ice->pairs[0]));
+	ice->locals =
+	    ice_trim(ice->locals, &ice->cap_locals, ice->n_locals, sizeof(ice->locals[0]));
+	ice->remotes =
+	    ice_trim(ice->remotes, &ice->cap_remotes, ice->n_remotes, sizeof(ice->remotes[0]));
+}
+
 static void profile_set(struct ice *ice, enum ice_profile profile)
 {
 	if (profile == ice->profile)
@@ -188,7 +201,7 @@ static void profile_set(struct ice *ice, enum ice_profile profile)
 		if (ice->pairs[i].sent > 0)
 			ice_schedule(ice, &ice->pairs[i]);
 	if (profile == ICE_IDLE)
-		ice_flights_trim(ice);
+		trim(ice);
 }
 
 void ice_handle(struct ice *ice, const struct ice_input *in, uint64_t now_us)

@@ -55,10 +55,10 @@ struct ice_pair {
 	uint32_t sent;     /* checks so far; the newest has this number */
 	uint32_t answered; /* number of the newest answered check, 0 if none */
 	uint32_t
-	    inbound_seq[ICE_OUTWEIGH]; /* agent-wide numbers of the newest ones, newest first */
-	struct stun_txid inbound_id[ICE_OUTWEIGH];
-	uint8_t id[ICE_ID_LEN]; /* of the newest check */
-	uint8_t local, remote;  /* indices */
+	    inbound_seq[ICE_OUTWEIGH];     /* agent-wide numbers of the newest ones, newest first */
+	uint32_t inbound_id[ICE_OUTWEIGH]; /* the last four bytes of their transaction ids */
+	uint8_t id[ICE_ID_LEN];            /* of the newest check */
+	uint8_t local, remote;             /* indices */
 	bool nominated;
 	bool verified; /* a check of ours succeeded since it was last passed over */
 	bool unsent;   /* the newest check waits for ice_poll() */
@@ -113,6 +113,9 @@ struct ice {
  * with the old one untouched, without memory or at @max entries.
  */
 MUST_CHECK void *ice_room(void *array, uint16_t *cap, uint16_t n, uint16_t max, size_t size);
+
+/* Give back what an array of @n entries does not need. Returns it, moved or not; NULL for none. */
+MUST_CHECK void *ice_trim(void *array, uint16_t *cap, uint16_t n, size_t size);
 
 /* candidates.c */
 void ice_local_add(struct ice *ice, const struct candidate *c);
@@ -179,8 +182,8 @@ void ice_checks_start(struct ice *ice);
 void ice_request(struct ice *ice, const struct ice_input *in);
 void ice_response(struct ice *ice, const struct ice_input *in);
 
-/* Give memory back that only a busy agent needs. */
-void ice_flights_trim(struct ice *ice);
+/* Forget the checks whose answer would be lost. */
+void ice_flights_drop_old(struct ice *ice);
 
 /* The messages, into the agent's buffer. Length, 0 on failure. */
 size_t ice_write_check(struct ice *ice, const struct ice_pair *p);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "packet/bytes.h"
+
 struct ice_path ice_pair_path(const struct ice *ice, const struct ice_pair *p)
 {
 	const struct candidate *l = &ice->locals[p->local].c;
@@ -164,15 +166,20 @@ void ice_pairs_reprice(struct ice *ice, unsigned remote)
 
 bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txid *txid)
 {
+	struct reader r = reader_of(txid->bytes, sizeof(txid->bytes));
+	uint32_t id;
+
+	rd_skip(&r, sizeof(txid->bytes) - sizeof(id));
+	id = rd_u32(&r);
 	p->inbound_us = ice->now_us;
 	for (unsigned i = 0; i < ICE_OUTWEIGH; i++)
-		if (p->inbound_seq[i] != 0 && memcmp(&p->inbound_id[i], txid, sizeof(*txid)) == 0)
+		if (p->inbound_seq[i] != 0 && p->inbound_id[i] == id)
 			return false;
 	for (unsigned i = ICE_OUTWEIGH - 1; i > 0; i--) {
 		p->inbound_id[i] = p->inbound_id[i - 1];
 		p->inbound_seq[i] = p->inbound_seq[i - 1];
 	}
-	p->inbound_id[0] = *txid;
+	p->inbound_id[0] = id;
 	p->inbound_seq[0] = ++ice->inbound_seq;
 	return true;
 }

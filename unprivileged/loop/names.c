@@ -97,12 +97,30 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	loop_settle(l);
 }
 
-/* A fresh socket, whose source port the kernel draws, for each query; the source address is the shared cache's. */
+/* From the shared cache's source address; another one if that turns out to be stale. */
+static bool send_pinned(struct loop *l, int fd, const struct resolver_out *out, const struct factory_route *route)
+{
+	struct factory_send_error e = { .dst = out->server, .route = *route };
+	struct endpoint src = { .port = 0 };
+	int rc;
+
+	for (;;) {
+		src.ip = e.route.source;
+		rc = send_from(fd, &src, &out->server, 0, out->data, out->len, 0);
+		if (rc == 0)
+			return true;
+		e.error = -rc;
+		if (factory_send_failed(l->factory, &e, now_us(), &e.route) != FACTORY_RETRY_SOURCE)
+			return false;
+		e.retried_source = true;
+	}
+}
+
+/* A fresh socket, whose source port the kernel draws, for each query. */
 static bool query_send(struct loop *l, const struct resolver_out *out)
 {
 	size_t family = out->server.ip.family == IP_V4 ? 0 : 1;
 	struct dns_query *q = query_find(l, 0);
-	struct endpoint src = { .port = 0 };
 	struct factory_route route;
 
 	if (!q || factory_resolve(l->factory, &out->server.ip, out->server.scope, now_us(), &route) != FACTORY_OK)
@@ -118,10 +136,7 @@ static bool query_send(struct loop *l, const struct resolver_out *out)
 		return false;
 	}
 	q->query = out->query;
-	src.ip = route.source;
-	if (event_add(q->readable, NULL) < 0 ||
-	    send_from(q->fd, &src, &out->server, 0, out->data, out->len, 0) < 0) {
-		factory_invalidate(l->factory, &out->server.ip, route.generation, "send error");
+	if (event_add(q->readable, NULL) < 0 || !send_pinned(l, q->fd, out, &route)) {
 		query_close(q);
 		return false;
 	}

@@ -112,19 +112,31 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 	loop_settle(l);
 }
 
-/* Send one request and read messages until @done says so. 0, or a negative errno. */
+/* One datagram of the kernel's; -EPROTO if it is somebody else's or does not fit. */
+static int receive(struct loop *l, uint8_t *buf, size_t cap)
+{
+	struct sockaddr_nl from = { .nl_family = AF_UNSPEC };
+	socklen_t from_len = sizeof(from);
+	ssize_t n = recvfrom(l->nl_lookup, buf, cap, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &from_len);
+
+	if (n < 0)
+		return -errno;
+	return from.nl_pid != 0 || (size_t)n > cap ? -EPROTO : (int)n;
+}
+
+/* Send one request and receive the first datagram of the answer: its length, or a negative errno. */
 static int ask(struct loop *l, const uint8_t *request, size_t len, uint8_t *buf, size_t cap)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	ssize_t n;
+	int n;
 
 	/* An answer to an earlier request that nobody waited for must not be taken for this one's. */
-	while (recv(l->nl_lookup, buf, cap, MSG_DONTWAIT) > 0)
-		;
+	do {
+		n = receive(l, buf, cap);
+	} while (n > 0 || n == -EPROTO);
 	if (sendto(l->nl_lookup, request, len, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		return -errno;
-	n = recv(l->nl_lookup, buf, cap, MSG_DONTWAIT);
-	return n < 0 ? -errno : (int)n;
+	return receive(l, buf, cap);
 }
 
 static void take_answer(struct loop *l, const struct nl_msg *msg, struct factory_lookup *out)
@@ -160,7 +172,7 @@ void routes_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct 
 		return;
 	if (msg.kind == NL_ERROR && msg.error > 0)
 		out->error = msg.error;
-	else if (msg.kind == NL_NEW_ROUTE)
+	else if (msg.kind == NL_NEW_ROUTE && ip_eq(&msg.route.dst.ip, dst))
 		take_answer(l, &msg, out);
 	out->took_us = now_us() - start_us;
 }
@@ -183,9 +195,9 @@ static int read_links(struct loop *l)
 			if (msg.kind == NL_NEW_LINK)
 				(void)link_changed(l, &msg);
 		}
-		n = bad ? -EPROTO : (int)recv(l->nl_lookup, buf, sizeof(buf), MSG_DONTWAIT);
+		n = bad ? -EPROTO : receive(l, buf, sizeof(buf));
 	}
-	return n < 0 && n != -1 ? n : -EPROTO;
+	return n < 0 ? n : -EPROTO;
 }
 
 int routes_open(struct loop *l)

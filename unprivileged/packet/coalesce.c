@@ -8,7 +8,7 @@
 
 enum {
 	OPEN_GROUPS = 16,
-	MAX_UDP_SEGMENTS = 64,		/* the kernel's UDP_MAX_SEGMENTS */
+	MAX_UDP_SEGMENTS = 64, /* the kernel's UDP_MAX_SEGMENTS */
 	MAX_TCP_SEGMENTS = GSO_MAX_SEGMENTS,
 	MAX_GROUP_LEN = 65535,
 	NO_SLOT = OPEN_GROUPS,
@@ -20,18 +20,18 @@ enum {
 struct piece {
 	uint8_t *data;
 	uint32_t len;
-	uint32_t next;			/* of the same group, or NO_PACKET */
+	uint32_t next; /* of the same group, or NO_PACKET */
 };
 
 struct group {
-	uint32_t first, last;		/* pieces */
+	uint32_t first, last; /* pieces */
 	uint32_t count;
-	uint32_t len;			/* of the joined packet */
-	uint32_t next_seq;		/* TCP */
+	uint32_t len;      /* of the joined packet */
+	uint32_t next_seq; /* TCP */
 	uint16_t header_len, l4_offset, payload_len;
 	uint8_t version, proto;
-	bool verified;			/* transport checksum is right */
-	bool push;			/* a later packet had PSH */
+	bool verified; /* transport checksum is right */
+	bool push;     /* a later packet had PSH */
 };
 
 /* A group that may still grow. At most one per flow, the newest. */
@@ -47,11 +47,11 @@ struct coalescer {
 	struct iovec *iov;
 	size_t max_packets;
 	uint32_t n_pieces, n_groups;
-	uint32_t taken;			/* groups handed out by coalescer_next() */
-	uint32_t ports[OPEN_GROUPS];	/* both ports of each slot, looked at first */
+	uint32_t taken;              /* groups handed out by coalescer_next() */
+	uint32_t ports[OPEN_GROUPS]; /* both ports of each slot, looked at first */
 	struct slot slots[OPEN_GROUPS];
 	bool used[OPEN_GROUPS];
-	uint32_t recent, victim;	/* slots */
+	uint32_t recent, victim; /* slots */
 	bool draining, tcp, udp;
 	uint8_t vnet[VNET_HDR_LEN];
 };
@@ -116,8 +116,8 @@ static uint32_t find_slot(const struct coalescer *c, const struct ip_view *view)
 }
 
 /*
- * Header length of a packet that may head or join a group, else 0. A wrong header checksum would become right by joining, so
- * such a packet goes alone.
+ * Header length of a packet that may head or join a group, else 0. A wrong header checksum would
+ * become right by joining, so such a packet goes alone.
  */
 static size_t joinable_header(const struct coalescer *c, const struct ip_view *view)
 {
@@ -126,7 +126,8 @@ static size_t joinable_header(const struct coalescer *c, const struct ip_view *v
 
 	if (view->l4_offset != (view->version == 4 ? V4_MIN_LEN : V6_LEN))
 		return 0;
-	if (view->version == 4 && checksum_fold(checksum_add(0, view->data, V4_MIN_LEN)) != UINT16_MAX)
+	if (view->version == 4 &&
+	    checksum_fold(checksum_add(0, view->data, V4_MIN_LEN)) != UINT16_MAX)
 		return 0;
 	if (c->tcp && view->kind == IP_KIND_TCP) {
 		if ((view->tcp_flags & ~TCP_PSH) != TCP_ACK)
@@ -142,7 +143,8 @@ static size_t joinable_header(const struct coalescer *c, const struct ip_view *v
 	return view->len > header_len ? header_len : 0;
 }
 
-/* Fields of the IP header that one super-packet has once for all its segments; the @k-th packet of a group. */
+/* Fields of the IP header that one super-packet has once for all its segments; the @k-th packet of
+ * a group. */
 static bool same_ip_header(const uint8_t *head, const uint8_t *h, uint8_t version, uint32_t k)
 {
 	if (version == 6)
@@ -186,9 +188,9 @@ static bool can_join(const struct coalescer *c, const struct group *g, const str
 static uint32_t add_piece(struct coalescer *c, const struct ip_view *view)
 {
 	c->pieces[c->n_pieces] = (struct piece){
-		.data = view->data,
-		.len = (uint32_t)view->len,
-		.next = NO_PACKET,
+	    .data = view->data,
+	    .len = (uint32_t)view->len,
+	    .next = NO_PACKET,
 	};
 	return c->n_pieces++;
 }
@@ -250,10 +252,10 @@ static void hold_open(struct coalescer *c, uint32_t slot, uint32_t group,
 {
 	c->ports[slot] = ports_of(view);
 	c->slots[slot] = (struct slot){
-		.src = view->src,
-		.dst = view->dst,
-		.group = group,
-		.proto = view->proto,
+	    .src = view->src,
+	    .dst = view->dst,
+	    .group = group,
+	    .proto = view->proto,
 	};
 	c->used[slot] = true;
 	c->recent = slot;
@@ -295,19 +297,21 @@ static void reset(struct coalescer *c)
 	memset(c->used, 0, sizeof(c->used));
 }
 
-/* Turn the head of a group into the header of the super-packet; the checksum field gets the plain pseudo-header sum. */
+/* Turn the head of a group into the header of the super-packet; the checksum field gets the plain
+ * pseudo-header sum. */
 static void patch_head(const struct group *g, uint8_t *head)
 {
 	uint8_t *l4 = head + g->l4_offset;
 	uint32_t l4_len = g->len - g->l4_offset;
-	struct ip_view addresses = { .proto = g->proto };
+	struct ip_view addresses = {.proto = g->proto};
 	uint16_t before;
 
 	if (g->version == 4) {
 		before = field_u16(head, V4_TOTAL_LEN);
 		field_set_u16(head, V4_TOTAL_LEN, (uint16_t)g->len);
-		field_set_u16(head, V4_CHECKSUM,
-			      checksum_update(field_u16(head, V4_CHECKSUM), before, (uint16_t)g->len));
+		field_set_u16(
+		    head, V4_CHECKSUM,
+		    checksum_update(field_u16(head, V4_CHECKSUM), before, (uint16_t)g->len));
 		addresses.src = ip_v4(head + V4_SRC);
 		addresses.dst = ip_v4(head + V4_DST);
 	} else {
@@ -330,14 +334,16 @@ static struct vnet_hdr vnet_of(const struct group *g)
 	bool tcp = g->proto == IP_PROTO_TCP;
 
 	if (g->count == 1)
-		return (struct vnet_hdr){ .flags = g->verified ? VNET_F_DATA_VALID : 0 };
+		return (struct vnet_hdr){.flags = g->verified ? VNET_F_DATA_VALID : 0};
 	return (struct vnet_hdr){
-		.flags = VNET_F_NEEDS_CSUM,
-		.gso_type = !tcp ? VNET_GSO_UDP_L4 : g->version == 4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6,
-		.hdr_len = g->header_len,
-		.gso_size = g->payload_len,
-		.csum_start = g->l4_offset,
-		.csum_offset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM,
+	    .flags = VNET_F_NEEDS_CSUM,
+	    .gso_type = !tcp              ? VNET_GSO_UDP_L4
+			: g->version == 4 ? VNET_GSO_TCPV4
+					  : VNET_GSO_TCPV6,
+	    .hdr_len = g->header_len,
+	    .gso_size = g->payload_len,
+	    .csum_start = g->l4_offset,
+	    .csum_offset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM,
 	};
 }
 
@@ -357,16 +363,16 @@ bool coalescer_next(struct coalescer *c, struct tun_write *out)
 		patch_head(g, c->pieces[g->first].data);
 	hdr = vnet_of(g);
 	vnet_hdr_write(&hdr, c->vnet);
-	c->iov[n++] = (struct iovec){ .iov_base = c->vnet, .iov_len = VNET_HDR_LEN };
+	c->iov[n++] = (struct iovec){.iov_base = c->vnet, .iov_len = VNET_HDR_LEN};
 	for (uint32_t i = g->first; i != NO_PACKET; i = c->pieces[i].next) {
 		size_t skip = i == g->first ? 0 : g->header_len;
 
 		c->iov[n++] = (struct iovec){
-			.iov_base = c->pieces[i].data + skip,
-			.iov_len = c->pieces[i].len - skip,
+		    .iov_base = c->pieces[i].data + skip,
+		    .iov_len = c->pieces[i].len - skip,
 		};
 	}
-	*out = (struct tun_write){ .iov = c->iov, .iov_count = n, .packets = g->count };
+	*out = (struct tun_write){.iov = c->iov, .iov_count = n, .packets = g->count};
 	return true;
 }
 

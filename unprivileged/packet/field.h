@@ -1,5 +1,6 @@
 /*
- * Fixed fields inside a packet whose bounds are already checked: read and patch by offset, network order.
+ * Fixed fields inside a packet whose bounds are already checked: read and patch by offset, network
+ * order.
  *
  * For the rooms that rewrite headers in place; parsing goes through packet/bytes.h.
  */

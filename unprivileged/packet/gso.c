@@ -8,7 +8,7 @@
 
 bool vnet_hdr_read(struct vnet_hdr *out, const uint8_t buf[VNET_HDR_LEN])
 {
-	struct vnet_hdr hdr = { .flags = buf[0], .gso_type = buf[1] };
+	struct vnet_hdr hdr = {.flags = buf[0], .gso_type = buf[1]};
 	uint8_t type = hdr.gso_type & (uint8_t)~VNET_GSO_ECN;
 
 	memcpy(&hdr.hdr_len, buf + 2, sizeof(hdr.hdr_len));
@@ -32,7 +32,8 @@ void vnet_hdr_write(const struct vnet_hdr *hdr, uint8_t buf[VNET_HDR_LEN])
 	memcpy(buf + 8, &hdr->csum_offset, sizeof(hdr->csum_offset));
 }
 
-/* The packet's own checksum field, or one of a packet inside its payload: never another field of its headers. */
+/* The packet's own checksum field, or one of a packet inside its payload: never another field of
+ * its headers. */
 static bool checksum_place_ok(const struct ip_view *view, const struct vnet_hdr *hdr)
 {
 	size_t header_len = 0;
@@ -53,7 +54,8 @@ static bool checksum_place_ok(const struct ip_view *view, const struct vnet_hdr 
 	return hdr->csum_start >= view->l4_offset + header_len;
 }
 
-/* The sum of the pseudo header is in the field already; what is missing is the sum from csum_start to the end. */
+/* The sum of the pseudo header is in the field already; what is missing is the sum from csum_start
+ * to the end. */
 static bool complete_checksum(const struct ip_view *view, const struct vnet_hdr *hdr)
 {
 	size_t at = (size_t)hdr->csum_start + hdr->csum_offset;
@@ -138,7 +140,8 @@ size_t gso_split_next_len(const struct gso_split *s)
 	return s->header_len + min_size(s->mss, s->payload_len - s->sent);
 }
 
-/* What all segments share; read at the first one, so that a rewrite between begin and next takes part. */
+/* What all segments share; read at the first one, so that a rewrite between begin and next takes
+ * part. */
 static void prepare(struct gso_split *s)
 {
 	const uint8_t *data = s->view.data;
@@ -159,9 +162,8 @@ static void patch_ip(const struct gso_split *s, uint8_t *out, size_t len)
 	field_set_u16(out, V4_TOTAL_LEN, (uint16_t)len);
 	field_set_u16(out, V4_ID, (uint16_t)(s->ip_id + s->index));
 	field_set_u16(out, V4_CHECKSUM, 0);
-	field_set_u16(
-	    out, V4_CHECKSUM,
-	    (uint16_t)~checksum_fold(checksum_add(0, out, (size_t)(out[0] & 0xf) * 4)));
+	field_set_u16(out, V4_CHECKSUM,
+		      (uint16_t)~checksum_fold(checksum_add(0, out, (size_t)(out[0] & 0xf) * 4)));
 }
 
 /* All but the checksum, which is left zero. */
@@ -176,7 +178,7 @@ static void patch_l4(const struct gso_split *s, uint8_t *l4, size_t l4_len)
 	if (s->index > 0)
 		l4[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
 	if (s->index + 1 < s->count)
-		l4[TCP_FLAGS] &= (uint8_t)~(TCP_FIN | TCP_PSH);
+		l4[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 	field_set_u16(l4, TCP_CHECKSUM, 0);
 }
 

@@ -11,8 +11,8 @@ enum {
 	V4_TOS = 1,
 	V4_TOTAL_LEN = 2,
 	V4_ID = 4,
-	V4_FRAGMENT = 6,		/* flags and offset */
-	V4_FRAGMENT_MASK = 0x3fff,	/* more-fragments flag and offset */
+	V4_FRAGMENT = 6,           /* flags and offset */
+	V4_FRAGMENT_MASK = 0x3fff, /* more-fragments flag and offset */
 	V4_OFFSET_MASK = 0x1fff,
 	V4_DONT_FRAGMENT = 0x4000,
 	V4_TTL = 8,

@@ -120,7 +120,8 @@ static bool is_extension(uint8_t next)
 	       next == EXT_AUTH || next == EXT_DESTINATION;
 }
 
-/* Walk to the transport header; its number goes to @v->proto, which holds the first next-header field. */
+/* Walk to the transport header; its number goes to @v->proto, which holds the first next-header
+ * field. */
 static enum ip_verdict v6_extensions(struct ip_view *v, struct reader *r)
 {
 	for (int n = 0; is_extension(v->proto); n++) {
@@ -187,7 +188,7 @@ static bool quote_header(struct ip_quote *q, struct reader *r, uint8_t version, 
 
 static bool quote_parse(struct ip_quote *out, struct reader r, uint8_t version)
 {
-	struct ip_quote q = { .kind = IP_KIND_ECHO };
+	struct ip_quote q = {.kind = IP_KIND_ECHO};
 	uint8_t echo = version == 4 ? ICMP4_ECHO : ICMP6_ECHO;
 	uint8_t proto;
 
@@ -310,7 +311,7 @@ static bool l4_parse(struct ip_view *v, struct reader *r)
 
 enum ip_verdict ip_parse_packet(struct ip_view *out, uint8_t *data, size_t len, size_t max)
 {
-	struct ip_view v = { .data = data, .len = len };
+	struct ip_view v = {.data = data, .len = len};
 	struct reader r = reader_of(data, len);
 	enum ip_verdict verdict;
 

@@ -7,10 +7,10 @@
 #include "packet/ip.h"
 
 enum control_kind {
-	CONTROL_NONE,		/* an ordinary packet */
-	CONTROL_SHORT,		/* without a whole event header: drop */
+	CONTROL_NONE,  /* an ordinary packet */
+	CONTROL_SHORT, /* without a whole event header: drop */
 	CONTROL_GOODBYE,
-	CONTROL_EVENT,		/* any other event */
+	CONTROL_EVENT, /* any other event */
 };
 
 enum control_kind control_classify(const struct ip_view *view);

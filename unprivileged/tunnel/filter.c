@@ -10,7 +10,7 @@ struct filter_set {
 	uint32_t refs;
 	uint16_t n_tcp, n_udp;
 	bool open, icmp;
-	struct port_range ranges[];	/* TCP's, then UDP's; sorted, apart from each other */
+	struct port_range ranges[]; /* TCP's, then UDP's; sorted, apart from each other */
 };
 
 static int by_start(const void *a, const void *b)
@@ -31,7 +31,7 @@ static uint16_t collect(struct port_range *out, enum filter_protocol protocol,
 	for (size_t i = 0; i < n; i++) {
 		if (filters[i].protocol == protocol && filters[i].port_start <= filters[i].port_end)
 			out[found++] =
-			    (struct port_range){ filters[i].port_start, filters[i].port_end };
+			    (struct port_range){filters[i].port_start, filters[i].port_end};
 	}
 	if (found == 0)
 		return 0;
@@ -79,7 +79,8 @@ static bool in_ranges(const struct port_range *ranges, size_t n, uint16_t port)
 {
 	size_t low = 0;
 
-	/* The number of ranges that start at or below the port; only the last of them may hold it. */
+	/* The number of ranges that start at or below the port; only the last of them may hold it.
+	 */
 	while (n > 0) {
 		size_t half = n / 2;
 

@@ -1,5 +1,6 @@
 /*
- * A resource's filter list, compiled: does it let a packet of this kind and port pass? [spec dataplane 7.1]
+ * A resource's filter list, compiled: does it let a packet of this kind and port pass? [spec
+ * dataplane 7.1]
  *
  * Immutable and counted, so that all holders of a resource share one. Not thread-safe.
  */
@@ -12,8 +13,8 @@
 struct filter_set;
 
 /*
- * The set with one reference, or NULL without memory or beyond RESOURCE_MAX_FILTERS. An inverted port range matches nothing. No
- * filters: everything passes.
+ * The set with one reference, or NULL without memory or beyond RESOURCE_MAX_FILTERS. An inverted
+ * port range matches nothing. No filters: everything passes.
  */
 MUST_CHECK struct filter_set *filter_set_new(const struct filter *filters, size_t n);
 

@@ -7,7 +7,7 @@
 
 enum {
 	HOP_LIMIT = 20,
-	QUOTE4_PAYLOAD = 8,	/* behind the quoted IPv4 header */
+	QUOTE4_PAYLOAD = 8, /* behind the quoted IPv4 header */
 	QUOTE6_MAX = IP_INNER_MTU - V6_LEN - ICMP_MIN_LEN,
 
 	UNREACHABLE4 = 3,
@@ -60,7 +60,8 @@ static size_t build_v4(const struct ip_view *offending, enum icmp_refusal why, u
 
 static size_t build_v6(const struct ip_view *offending, enum icmp_refusal why, uint8_t *out)
 {
-	struct ip_view ends = { .proto = IP_PROTO_ICMPV6, .src = offending->dst, .dst = offending->src };
+	struct ip_view ends = {
+	    .proto = IP_PROTO_ICMPV6, .src = offending->dst, .dst = offending->src};
 	size_t quote = min_size(offending->len, QUOTE6_MAX);
 	size_t l4_len = ICMP_MIN_LEN + quote;
 	struct writer w = writer_of(out, IP_INNER_MTU);

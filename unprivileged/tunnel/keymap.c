@@ -4,16 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEYMAP_MAX = 1 << 24 };
+enum {
+	KEYMAP_MAX = 1 << 24
+};
 
 struct entry {
 	uint8_t key[KEYMAP_KEY_LEN];
-	uint32_t value_plus_1;	/* 0: free */
+	uint32_t value_plus_1; /* 0: free */
 };
 
 struct keymap {
 	struct entry *entries;
-	uint32_t mask;		/* their number less one; at least twice the capacity */
+	uint32_t mask; /* their number less one; at least twice the capacity */
 	uint32_t used, capacity;
 	uint8_t secret[crypto_shorthash_KEYBYTES];
 };

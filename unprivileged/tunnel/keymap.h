@@ -1,5 +1,6 @@
 /*
- * From 16-byte keys to small numbers: a hash table of fixed size under a secret key, so that nobody can choose colliding keys.
+ * From 16-byte keys to small numbers: a hash table of fixed size under a secret key, so that nobody
+ * can choose colliding keys.
  *
  * No allocation after keymap_new(). [SipHash-2-4]
  */
@@ -9,7 +10,9 @@
 #include "base/defs.h"
 #include "base/rng.h"
 
-enum { KEYMAP_KEY_LEN = 16 };
+enum {
+	KEYMAP_KEY_LEN = 16
+};
 
 #define KEYMAP_NONE UINT32_MAX
 

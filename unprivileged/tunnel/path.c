@@ -6,25 +6,25 @@
 
 enum {
 	DNS_FORWARDER_PORT = 53535,
-	OWN_FLOW_S = 120,		/* how long the gateway waits for an answer to its own packet */
+	OWN_FLOW_S = 120, /* how long the gateway waits for an answer to its own packet */
 	ICMP_INTERVAL_US = 1000 * 1000 / TUNNEL_ICMP_PER_S,
 };
 
 static const char *const drop_names[DROP_KINDS] = {
-	[DROP_NONE] = "None",
-	[DROP_MALFORMED] = "Malformed",
-	[DROP_FRAGMENT] = "Fragment",
-	[DROP_MULTICAST] = "Multicast",
-	[DROP_OUTBOUND_ICMP_ERROR] = "OutboundIcmpError",
-	[DROP_FORGED_SOURCE] = "ForgedSource",
-	[DROP_OWN_ADDRESS] = "OwnAddress",
-	[DROP_NOT_A_PEER] = "NotAPeer",
-	[DROP_NO_PEER_STATE] = "NoPeerState",
-	[DROP_NOT_ALLOWED] = "NotAllowed",
-	[DROP_RATE] = "IcmpRate",
-	[DROP_SOURCE_ROUTE] = "SourceRoute",
-	[DROP_NOT_CONNECTED] = "NotConnected",
-	[DROP_OTHER] = "Other",
+    [DROP_NONE] = "None",
+    [DROP_MALFORMED] = "Malformed",
+    [DROP_FRAGMENT] = "Fragment",
+    [DROP_MULTICAST] = "Multicast",
+    [DROP_OUTBOUND_ICMP_ERROR] = "OutboundIcmpError",
+    [DROP_FORGED_SOURCE] = "ForgedSource",
+    [DROP_OWN_ADDRESS] = "OwnAddress",
+    [DROP_NOT_A_PEER] = "NotAPeer",
+    [DROP_NO_PEER_STATE] = "NoPeerState",
+    [DROP_NOT_ALLOWED] = "NotAllowed",
+    [DROP_RATE] = "IcmpRate",
+    [DROP_SOURCE_ROUTE] = "SourceRoute",
+    [DROP_NOT_CONNECTED] = "NotConnected",
+    [DROP_OTHER] = "Other",
 };
 
 void tunnel_count_drop(struct tunnel *t, enum tunnel_drop why)
@@ -106,11 +106,11 @@ static void note_own_flow(struct tunnel_client *c, const struct ip_view *view, u
 		c->next_own_flow = (c->next_own_flow + 1) % OWN_FLOWS;
 	}
 	*f = (struct own_flow){
-		.seen_us = now_us,
-		.own_port = view->src_port,
-		.client_port = view->dst_port,
-		.version = view->version,
-		.proto = view->proto,
+	    .seen_us = now_us,
+	    .own_port = view->src_port,
+	    .client_port = view->dst_port,
+	    .version = view->version,
+	    .proto = view->proto,
 	};
 }
 
@@ -133,12 +133,12 @@ static enum tunnel_verdict to_resource(struct tunnel *t, struct tunnel_client *c
 				       const struct ip_view *view, uint64_t now_us,
 				       struct tunnel_reply *reply)
 {
-	struct refusal why = { .icmp = ICMP_PROHIBITED, .drop = DROP_NOT_ALLOWED };
+	struct refusal why = {.icmp = ICMP_PROHIBITED, .drop = DROP_NOT_ALLOWED};
 	struct route_query q = {
-		.addr = &view->dst,
-		.kind = view->kind,
-		.port = view->dst_port,
-		.now_us = now_us,
+	    .addr = &view->dst,
+	    .kind = view->kind,
+	    .port = view->dst_port,
+	    .now_us = now_us,
 	};
 	const struct grant *who;
 
@@ -158,7 +158,7 @@ enum tunnel_verdict tunnel_from_client(struct tunnel *t, struct tunnel_client *c
 				       struct ip_view *view, uint64_t now_us,
 				       struct tunnel_reply *reply)
 {
-	struct refusal own = { .icmp = ICMP_PROHIBITED, .drop = DROP_OWN_ADDRESS };
+	struct refusal own = {.icmp = ICMP_PROHIBITED, .drop = DROP_OWN_ADDRESS};
 
 	if (ip_is_multicast(&view->dst) || ip_is_broadcast(&view->dst))
 		return drop(t, DROP_MULTICAST);
@@ -187,14 +187,16 @@ enum tunnel_verdict tunnel_from_client(struct tunnel *t, struct tunnel_client *c
 	return refuse(t, c, view, now_us, own, reply);
 }
 
-/* The resource's side of a packet that goes to @c: its source, or what an ICMP error says the client sent. [R12] */
-static bool from_permitted(const struct tunnel_client *c, const struct ip_view *view, uint64_t now_us)
+/* The resource's side of a packet that goes to @c: its source, or what an ICMP error says the
+ * client sent. [R12] */
+static bool from_permitted(const struct tunnel_client *c, const struct ip_view *view,
+			   uint64_t now_us)
 {
 	struct route_query q = {
-		.addr = &view->src,
-		.kind = view->kind,
-		.port = view->src_port,
-		.now_us = now_us,
+	    .addr = &view->src,
+	    .kind = view->kind,
+	    .port = view->src_port,
+	    .now_us = now_us,
 	};
 	const struct grant *who;
 

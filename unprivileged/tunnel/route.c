@@ -4,12 +4,14 @@
 
 #include "packet/bytes.h"
 
-enum { NO_ROUTE = UINT16_MAX };
+enum {
+	NO_ROUTE = UINT16_MAX
+};
 
 static struct route route_of(const struct ip_addr *ip, uint8_t len, size_t grant)
 {
 	struct reader r = reader_of(ip->bytes, sizeof(ip->bytes));
-	struct route route = { .parent = NO_ROUTE, .grant = (uint16_t)grant, .len = len };
+	struct route route = {.parent = NO_ROUTE, .grant = (uint16_t)grant, .len = len};
 
 	route.high = rd_u64(&r);
 	route.low = rd_u64(&r);

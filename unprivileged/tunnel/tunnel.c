@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tunnel/state.h"
+#include "tunnel/clients.h"
 
+/* A difference of the clocks from which deadlines are computed anew. */
 enum {
-	FIRST_GRANTS = 4,		/* room that a new client gets */
-	CLOCK_STEP_US = 100 * 1000,	/* a difference from which deadlines are computed anew */
+	CLOCK_STEP_US = 100 * 1000
 };
 
 struct tunnel *tunnel_new(const struct tunnel_config *cfg)
@@ -38,21 +38,6 @@ fail:
 	return NULL;
 }
 
-static void drop_grants(struct tunnel *t, struct tunnel_client *c)
-{
-	for (size_t i = 0; i < c->n_grants; i++)
-		filter_set_unref(c->grants[i].filters);
-	t->n_grants -= (uint32_t)c->n_grants;
-	c->n_grants = 0;
-}
-
-static void client_free(struct tunnel_client *c)
-{
-	free(c->routes.routes);
-	free(c->grants);
-	free(c);
-}
-
 void tunnel_free(struct tunnel *t)
 {
 	if (!t)
@@ -60,8 +45,8 @@ void tunnel_free(struct tunnel *t)
 	for (uint32_t i = 0; t->clients && i < t->max_clients; i++) {
 		if (!t->clients[i])
 			continue;
-		drop_grants(t, t->clients[i]);
-		client_free(t->clients[i]);
+		clients_drop_grants(t, t->clients[i]);
+		clients_free(t->clients[i]);
 	}
 	keymap_free(t->by_addr);
 	keymap_free(t->by_id);
@@ -71,48 +56,8 @@ void tunnel_free(struct tunnel *t)
 	free(t);
 }
 
-/* One info line of a client's life; @resource may be NULL. */
-static void log_event(const struct tunnel *t, const char *what, const struct uuid *client,
-		      const struct uuid *resource)
-{
-	char client_text[UUID_TEXT_LEN + 1];
-	char resource_text[UUID_TEXT_LEN + 1];
-
-	if (!log_wants(t->log, LOG_INFO, "tunnel"))
-		return;
-	uuid_format(client, client_text);
-	if (!resource) {
-		log_at(t->log, LOG_INFO, "tunnel", what, KV_STR("client", client_text));
-		return;
-	}
-	uuid_format(resource, resource_text);
-	log_at(t->log, LOG_INFO, "tunnel", what, KV_STR("client", client_text),
-	       KV_STR("resource", resource_text));
-}
-
-/* When the wall clock will show @expires_at; 0 for the past, or as long as the wall clock is not known. */
-static uint64_t deadline_of(const struct tunnel *t, int64_t expires_at)
-{
-	uint64_t expiry_us;
-
-	if (expires_at == TUNNEL_NEVER_EXPIRES)
-		return NEVER_US;
-	if (expires_at <= 0 || !t->clock_set)
-		return 0;
-	if ((uint64_t)expires_at > NEVER_US / US_PER_S)
-		return NEVER_US;
-	expiry_us = (uint64_t)expires_at * US_PER_S;
-	if (expiry_us <= t->clock_wall_us)
-		return 0;
-	return add_us(t->clock_us, expiry_us - t->clock_wall_us);
-}
-
-static void note_deadline(struct tunnel *t, uint64_t deadline_us)
-{
-	t->next_expiry_us = min_u64(t->next_expiry_us, deadline_us);
-}
-
-/* By how much the wall clock went differently from the monotonic one since the deadlines were computed. */
+/* By how much the wall clock went differently from the monotonic one since the deadlines were
+ * computed. */
 static uint64_t clock_step(const struct tunnel *t, uint64_t now_us, uint64_t wall_us)
 {
 	uint64_t expected = t->clock_wall_us + (now_us - t->clock_us);
@@ -132,8 +77,8 @@ void tunnel_set_clock(struct tunnel *t, uint64_t now_us, uint64_t wall_us)
 		struct tunnel_client *c = t->clients[i];
 
 		for (size_t k = 0; c && k < c->n_grants; k++) {
-			c->grants[k].deadline_us = deadline_of(t, c->grants[k].expires_at);
-			note_deadline(t, c->grants[k].deadline_us);
+			c->grants[k].deadline_us = clients_deadline(t, c->grants[k].expires_at);
+			clients_note_deadline(t, c->grants[k].deadline_us);
 		}
 	}
 }
@@ -156,115 +101,24 @@ struct tunnel_client *tunnel_find(struct tunnel *t, const struct uuid *client)
 	return slot == KEYMAP_NONE ? NULL : t->clients[slot];
 }
 
-/* Where the grant of @resource is, or would go. */
-static size_t grant_place(const struct tunnel_client *c, const struct uuid *resource)
-{
-	size_t low = 0;
-	size_t n = c->n_grants;
-
-	while (n > 0) {
-		size_t half = n / 2;
-
-		if (uuid_cmp(&c->grants[low + half].id, resource) < 0) {
-			low += half + 1;
-			n -= half + 1;
-		} else {
-			n = half;
-		}
-	}
-	return low;
-}
-
-static struct grant *find_grant(const struct tunnel_client *c, const struct uuid *resource)
-{
-	size_t at = grant_place(c, resource);
-
-	if (at < c->n_grants && uuid_eq(&c->grants[at].id, resource))
-		return &c->grants[at];
-	return NULL;
-}
-
-static void report_gone(struct tunnel *t, const struct uuid *client)
-{
-	t->gone[(t->first_gone + t->n_gone) % t->max_clients] = *client;
-	t->n_gone++;
-}
-
-bool tunnel_take_gone(struct tunnel *t, struct uuid *client)
-{
-	if (t->n_gone == 0)
-		return false;
-	*client = t->gone[t->first_gone];
-	t->first_gone = (t->first_gone + 1) % t->max_clients;
-	t->n_gone--;
-	return true;
-}
-
-/* A client that comes back before it was reported is not gone. */
-static void forget_gone(struct tunnel *t, const struct uuid *client)
-{
-	uint32_t n = t->n_gone;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct uuid id;
-
-		if (tunnel_take_gone(t, &id) && !uuid_eq(&id, client))
-			report_gone(t, &id);
-	}
-}
-
-static void client_destroy(struct tunnel *t, struct tunnel_client *c)
-{
-	keymap_remove(t->by_id, c->id.bytes);
-	keymap_remove(t->by_addr, c->v4.bytes);
-	keymap_remove(t->by_addr, c->v6.bytes);
-	drop_grants(t, c);
-	t->clients[c->slot] = NULL;
-	t->free_slots[t->n_free++] = c->slot;
-	report_gone(t, &c->id);
-	log_event(t, "Client has no access left", &c->id, NULL);
-	client_free(c);
-}
-
-/* After grants have changed. Returns @c, or NULL when none was left and the client is gone. */
-static struct tunnel_client *grants_changed(struct tunnel *t, struct tunnel_client *c)
-{
-	if (c->n_grants == 0) {
-		client_destroy(t, c);
-		return NULL;
-	}
-	route_table_rebuild(&c->routes, c->grants, c->n_grants);
-	return c;
-}
-
-static void remove_grant(struct tunnel *t, struct tunnel_client *c, struct grant *g,
-			 const char *why)
-{
-	size_t at = (size_t)(g - c->grants);
-
-	log_event(t, why, &c->id, &g->id);
-	filter_set_unref(g->filters);
-	c->n_grants--;
-	t->n_grants--;
-	memmove(g, g + 1, (c->n_grants - at) * sizeof(*g));
-}
-
-/* Drop what has expired at @now_us, note when the rest does. Returns @c or NULL, like grants_changed(). */
-static struct tunnel_client *expire_client(struct tunnel *t, struct tunnel_client *c, uint64_t now_us)
+/* Drop what has expired at @now_us, note when the rest does. Returns @c or NULL, like
+ * clients_changed(). */
+static struct tunnel_client *expire_client(struct tunnel *t, struct tunnel_client *c,
+					   uint64_t now_us)
 {
 	bool changed = false;
 	size_t i = 0;
 
 	while (i < c->n_grants) {
 		if (c->grants[i].deadline_us <= now_us) {
-			remove_grant(t, c, &c->grants[i], "Access expired");
+			clients_remove_grant(t, c, &c->grants[i], "Access expired");
 			changed = true;
 			continue;
 		}
-		note_deadline(t, c->grants[i].deadline_us);
+		clients_note_deadline(t, c->grants[i].deadline_us);
 		i++;
 	}
-	return changed ? grants_changed(t, c) : c;
+	return changed ? clients_changed(t, c) : c;
 }
 
 void tunnel_tick(struct tunnel *t, uint64_t now_us)
@@ -281,29 +135,6 @@ void tunnel_tick(struct tunnel *t, uint64_t now_us)
 uint64_t tunnel_deadline(const struct tunnel *t)
 {
 	return t->next_expiry_us;
-}
-
-/* Room for one grant more. */
-static int reserve_grant(struct tunnel_client *c)
-{
-	size_t capacity = c->capacity > 0 ? 2 * c->capacity : FIRST_GRANTS;
-	struct grant *grants;
-	struct route *routes;
-
-	if (c->n_grants >= TUNNEL_MAX_RESOURCES)
-		return -ENOSPC;
-	if (c->n_grants < c->capacity)
-		return 0;
-	grants = realloc(c->grants, capacity * sizeof(*grants));
-	if (!grants)
-		return -ENOMEM;
-	c->grants = grants;
-	routes = realloc(c->routes.routes, capacity * sizeof(*routes));
-	if (!routes)
-		return -ENOMEM;
-	c->routes.routes = routes;
-	c->capacity = capacity;
-	return 0;
 }
 
 static bool usable_address(const struct tunnel *t, const struct ip_addr *ip, enum ip_family family)
@@ -340,8 +171,8 @@ static int client_new(const struct tunnel *t, const struct tunnel_grant *grant,
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	if (reserve_grant(c) < 0) {
-		client_free(c);
+	if (clients_reserve_grant(c) < 0) {
+		clients_free(c);
 		return -ENOMEM;
 	}
 	c->id = grant->client;
@@ -351,7 +182,7 @@ static int client_new(const struct tunnel *t, const struct tunnel_grant *grant,
 
 static void client_insert(struct tunnel *t, struct tunnel_client *c)
 {
-	forget_gone(t, &c->id);
+	clients_forget_gone(t, &c->id);
 	c->slot = t->free_slots[--t->n_free];
 	t->clients[c->slot] = c;
 	keymap_put(t->by_id, c->id.bytes, c->slot);
@@ -362,7 +193,8 @@ static bool same_addresses(const struct tunnel_client *c, const struct tunnel_gr
 	return ip_eq(&c->v4, &grant->client_v4) && ip_eq(&c->v6, &grant->client_v6);
 }
 
-/* Give the client its addresses; others than it had end everything it had but its handle and owner. */
+/* Give the client its addresses; others than it had end everything it had but its handle and owner.
+ */
 static void client_set_addresses(struct tunnel *t, struct tunnel_client *c,
 				 const struct tunnel_grant *grant)
 {
@@ -371,9 +203,9 @@ static void client_set_addresses(struct tunnel *t, struct tunnel_client *c,
 	if (c->v4.family != IP_NONE) {
 		keymap_remove(t->by_addr, c->v4.bytes);
 		keymap_remove(t->by_addr, c->v6.bytes);
-		drop_grants(t, c);
+		clients_drop_grants(t, c);
 		memset(c->own_flows, 0, sizeof(c->own_flows));
-		log_event(t, "Client has new addresses", &c->id, NULL);
+		clients_log(t, "Client has new addresses", &c->id, NULL);
 	}
 	c->v4 = grant->client_v4;
 	c->v6 = grant->client_v6;
@@ -385,7 +217,7 @@ static void client_set_addresses(struct tunnel *t, struct tunnel_client *c,
 static void put_grant(struct tunnel *t, struct tunnel_client *c, const struct tunnel_grant *grant,
 		      struct filter_set *filters)
 {
-	size_t at = grant_place(c, &grant->resource->id);
+	size_t at = clients_grant_place(c, &grant->resource->id);
 	struct grant *g = &c->grants[at];
 
 	if (at < c->n_grants && uuid_eq(&g->id, &grant->resource->id)) {
@@ -396,28 +228,16 @@ static void put_grant(struct tunnel *t, struct tunnel_client *c, const struct tu
 		t->n_grants++;
 	}
 	*g = (struct grant){
-		.id = grant->resource->id,
-		.kind = grant->resource->kind,
-		.prefix = grant->resource->prefix,
-		.filters = filters,
-		.expires_at = grant->expires_at,
-		.deadline_us = deadline_of(t, grant->expires_at),
+	    .id = grant->resource->id,
+	    .kind = grant->resource->kind,
+	    .prefix = grant->resource->prefix,
+	    .filters = filters,
+	    .expires_at = grant->expires_at,
+	    .deadline_us = clients_deadline(t, grant->expires_at),
 	};
-	note_deadline(t, g->deadline_us);
+	clients_note_deadline(t, g->deadline_us);
 	route_table_rebuild(&c->routes, c->grants, c->n_grants);
-	log_event(t, "Access granted", &c->id, &g->id);
-}
-
-/* An expiry in the past: ends the grant if there is one. */
-static struct tunnel_client *end_grant(struct tunnel *t, struct tunnel_client *c,
-				       const struct uuid *resource, const char *why)
-{
-	struct grant *g = c ? find_grant(c, resource) : NULL;
-
-	if (!g)
-		return c;
-	remove_grant(t, c, g, why);
-	return grants_changed(t, c);
+	clients_log(t, "Access granted", &c->id, &g->id);
 }
 
 int tunnel_authorize(struct tunnel *t, const struct tunnel_grant *grant, uint64_t now_us,
@@ -432,8 +252,8 @@ int tunnel_authorize(struct tunnel *t, const struct tunnel_grant *grant, uint64_
 
 	if (rc < 0)
 		return rc;
-	if (deadline_of(t, grant->expires_at) <= now_us) {
-		*out = end_grant(t, c, &resource->id, "Access expired");
+	if (clients_deadline(t, grant->expires_at) <= now_us) {
+		*out = clients_end_grant(t, c, &resource->id, "Access expired");
 		return 0;
 	}
 	filters = filter_set_new(resource->filters, internet ? 0 : resource->n_filters);
@@ -441,8 +261,8 @@ int tunnel_authorize(struct tunnel *t, const struct tunnel_grant *grant, uint64_
 		return -ENOMEM;
 	if (!c)
 		rc = client_new(t, grant, &c);
-	else if (same_addresses(c, grant) && !find_grant(c, &resource->id))
-		rc = reserve_grant(c);
+	else if (same_addresses(c, grant) && !clients_find_grant(c, &resource->id))
+		rc = clients_reserve_grant(c);
 	if (rc < 0) {
 		filter_set_unref(filters);
 		return rc;
@@ -457,7 +277,7 @@ int tunnel_authorize(struct tunnel *t, const struct tunnel_grant *grant, uint64_
 
 void tunnel_reject(struct tunnel *t, const struct uuid *client, const struct uuid *resource)
 {
-	(void)end_grant(t, tunnel_find(t, client), resource, "Access revoked");
+	(void)clients_end_grant(t, tunnel_find(t, client), resource, "Access revoked");
 }
 
 void tunnel_remove_client(struct tunnel *t, const struct uuid *client)
@@ -465,28 +285,21 @@ void tunnel_remove_client(struct tunnel *t, const struct uuid *client)
 	struct tunnel_client *c = tunnel_find(t, client);
 
 	if (c)
-		client_destroy(t, c);
-}
-
-static void set_deadline(struct tunnel *t, struct grant *g, int64_t expires_at)
-{
-	g->expires_at = expires_at;
-	g->deadline_us = deadline_of(t, expires_at);
-	note_deadline(t, g->deadline_us);
+		clients_destroy(t, c);
 }
 
 void tunnel_set_expiry(struct tunnel *t, const struct uuid *client, const struct uuid *resource,
 		       int64_t expires_at, uint64_t now_us)
 {
 	struct tunnel_client *c = tunnel_find(t, client);
-	struct grant *g = c ? find_grant(c, resource) : NULL;
+	struct grant *g = c ? clients_find_grant(c, resource) : NULL;
 
 	if (!g)
 		return;
-	set_deadline(t, g, expires_at);
-	log_event(t, "Access expiry changed", client, resource);
+	clients_set_expiry(t, g, expires_at);
+	clients_log(t, "Access expiry changed", client, resource);
 	if (g->deadline_us <= now_us)
-		(void)end_grant(t, c, resource, "Access expired");
+		(void)clients_end_grant(t, c, resource, "Access expired");
 }
 
 /* Without memory for the new filters access ends: the old ones may admit too much. */
@@ -499,7 +312,7 @@ void tunnel_update_resource(struct tunnel *t, const struct resource *resource)
 
 	for (uint32_t i = 0; i < t->max_clients; i++) {
 		struct tunnel_client *c = t->clients[i];
-		struct grant *g = c ? find_grant(c, &resource->id) : NULL;
+		struct grant *g = c ? clients_find_grant(c, &resource->id) : NULL;
 
 		if (!g)
 			continue;
@@ -508,7 +321,8 @@ void tunnel_update_resource(struct tunnel *t, const struct resource *resource)
 			continue;
 		}
 		if (!filters) {
-			(void)end_grant(t, c, &resource->id, "Access ended, no memory for its filters");
+			(void)clients_end_grant(t, c, &resource->id,
+						"Access ended, no memory for its filters");
 			continue;
 		}
 		filter_set_unref(g->filters);
@@ -524,12 +338,12 @@ static void mark_listed(struct tunnel *t, const struct tunnel_authorization *lis
 {
 	for (size_t i = 0; i < n; i++) {
 		struct tunnel_client *c = tunnel_find(t, &list[i].client);
-		struct grant *g = c ? find_grant(c, &list[i].resource) : NULL;
+		struct grant *g = c ? clients_find_grant(c, &list[i].resource) : NULL;
 
 		if (!g)
 			continue;
 		g->listed = true;
-		set_deadline(t, g, list[i].expires_at);
+		clients_set_expiry(t, g, list[i].expires_at);
 	}
 }
 
@@ -539,17 +353,18 @@ static void prune_client(struct tunnel *t, struct tunnel_client *c, uint64_t now
 
 	while (i < c->n_grants) {
 		if (!c->grants[i].listed) {
-			remove_grant(t, c, &c->grants[i], "Access revoked");
+			clients_remove_grant(t, c, &c->grants[i], "Access revoked");
 			continue;
 		}
 		c->grants[i++].listed = false;
 	}
-	c = grants_changed(t, c);
+	c = clients_changed(t, c);
 	if (c)
 		(void)expire_client(t, c, now_us);
 }
 
-void tunnel_prune(struct tunnel *t, const struct tunnel_authorization *list, size_t n, uint64_t now_us)
+void tunnel_prune(struct tunnel *t, const struct tunnel_authorization *list, size_t n,
+		  uint64_t now_us)
 {
 	mark_listed(t, list, n);
 	for (uint32_t i = 0; i < t->max_clients; i++) {
@@ -575,5 +390,5 @@ const struct uuid *tunnel_client_id(const struct tunnel_client *c)
 
 void tunnel_stats(const struct tunnel *t, struct tunnel_stats *out)
 {
-	*out = (struct tunnel_stats){ .clients = t->max_clients - t->n_free, .grants = t->n_grants };
+	*out = (struct tunnel_stats){.clients = t->max_clients - t->n_free, .grants = t->n_grants};
 }

@@ -27,7 +27,7 @@ struct macs {
 static struct macs find_macs(const uint8_t *msg, size_t len)
 {
 	struct reader r = reader_of(msg, len);
-	struct macs m = {.before_mac1 = len - 2 * WG_MAC_LEN, .before_mac2 = len - WG_MAC_LEN};
+	struct macs m = {.before_mac1 = len - WG_MACS_LEN, .before_mac2 = len - WG_MAC_LEN};
 
 	rd_skip(&r, m.before_mac1);
 	m.mac1 = rd_bytes(&r, WG_MAC_LEN);
@@ -167,14 +167,14 @@ void wg_cookie_stamp(struct wg_crypto *c, const uint8_t public_key[WG_KEY_LEN],
 		     const uint8_t *cookie, uint8_t *msg, size_t len)
 {
 	struct writer w = writer_of(msg, len);
-	uint8_t *body = wr_room(&w, len - 2 * WG_MAC_LEN);
+	uint8_t *body = wr_room(&w, len - WG_MACS_LEN);
 	uint8_t *mac1 = wr_room(&w, WG_MAC_LEN);
 	uint8_t *mac2 = wr_room(&w, WG_MAC_LEN);
 	uint8_t key[WG_KEY_LEN];
 
 	BUG_ON(!body || !mac1 || !mac2);
 	wg_cookie_label_key(c, key, "mac1----", public_key);
-	wg_crypto_mac(c, mac1, key, sizeof(key), body, len - 2 * WG_MAC_LEN);
+	wg_crypto_mac(c, mac1, key, sizeof(key), body, len - WG_MACS_LEN);
 	memset(mac2, 0, WG_MAC_LEN);
 	if (cookie)
 		wg_crypto_mac(c, mac2, cookie, WG_COOKIE_LEN, body, len - WG_MAC_LEN);

@@ -18,6 +18,7 @@
 enum {
 	WG_HASH_LEN = 32,
 	WG_MAC_LEN = 16,
+	WG_MACS_LEN = 32, /* MAC1 and MAC2, the end of a handshake message */
 	WG_XNONCE_LEN = 24,
 	WG_KEYSTREAM_BLOCK = 64,
 	WG_TEXT_MAX = 65536, /* no datagram holds more */

@@ -24,12 +24,12 @@ void wg_noise_mix_hash(struct wg_crypto *c, struct wg_noise_chain *chain, const 
 void wg_noise_mix_key(struct wg_crypto *c, struct wg_noise_chain *chain,
 		      const uint8_t input[WG_KEY_LEN], uint8_t *key)
 {
-	uint8_t out[2 * WG_HASH_LEN];
+	uint8_t out[2][WG_HASH_LEN];
 
-	wg_crypto_kdf(c, out, key ? 2 : 1, chain->key, input, WG_KEY_LEN);
-	memcpy(chain->key, out, WG_HASH_LEN);
+	wg_crypto_kdf(c, out[0], key ? 2 : 1, chain->key, input, WG_KEY_LEN);
+	memcpy(chain->key, out[0], WG_HASH_LEN);
 	if (key)
-		memcpy(key, out + WG_HASH_LEN, WG_KEY_LEN);
+		memcpy(key, out[1], WG_KEY_LEN);
 	sodium_memzero(out, sizeof(out));
 }
 
@@ -50,12 +50,12 @@ void wg_noise_mix_psk(struct wg_crypto *c, struct wg_noise_chain *chain,
 		      const uint8_t psk[WG_KEY_LEN], uint8_t tau[WG_KEY_LEN],
 		      uint8_t key[WG_KEY_LEN])
 {
-	uint8_t out[3 * WG_HASH_LEN];
+	uint8_t out[3][WG_HASH_LEN];
 
-	wg_crypto_kdf(c, out, 3, chain->key, psk, WG_KEY_LEN);
-	memcpy(chain->key, out, WG_HASH_LEN);
-	memcpy(tau, out + WG_HASH_LEN, WG_KEY_LEN);
-	memcpy(key, out + 2 * WG_HASH_LEN, WG_KEY_LEN);
+	wg_crypto_kdf(c, out[0], 3, chain->key, psk, WG_KEY_LEN);
+	memcpy(chain->key, out[0], WG_HASH_LEN);
+	memcpy(tau, out[1], WG_KEY_LEN);
+	memcpy(key, out[2], WG_KEY_LEN);
 	wg_noise_mix_hash(c, chain, tau, WG_KEY_LEN);
 	sodium_memzero(out, sizeof(out));
 }
@@ -63,11 +63,11 @@ void wg_noise_mix_psk(struct wg_crypto *c, struct wg_noise_chain *chain,
 void wg_noise_split(struct wg_crypto *c, const struct wg_noise_chain *chain,
 		    struct wg_noise_session_keys *keys)
 {
-	uint8_t out[2 * WG_HASH_LEN];
+	uint8_t out[2][WG_HASH_LEN];
 
-	wg_crypto_kdf(c, out, 2, chain->key, (const uint8_t *)"", 0);
-	memcpy(keys->to_responder, out, WG_KEY_LEN);
-	memcpy(keys->to_initiator, out + WG_HASH_LEN, WG_KEY_LEN);
+	wg_crypto_kdf(c, out[0], 2, chain->key, (const uint8_t *)"", 0);
+	memcpy(keys->to_responder, out[0], WG_KEY_LEN);
+	memcpy(keys->to_initiator, out[1], WG_KEY_LEN);
 	sodium_memzero(out, sizeof(out));
 }
 

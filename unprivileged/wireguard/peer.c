@@ -53,7 +53,7 @@ void wg_commit_message(struct wg_peer *peer, struct wg_message *message, uint32_
 {
 	struct reader r = reader_of(message->bytes, message->len);
 
-	rd_skip(&r, message->len - 2 * WG_MAC_LEN);
+	rd_skip(&r, message->len - WG_MACS_LEN);
 	rd_copy(&r, peer->last_mac1, WG_MAC_LEN);
 	peer->last_index = index;
 	peer->cookie_wanted = true;

@@ -129,6 +129,11 @@ struct wg_slot {
 	uint32_t index; /* of the peer, or of the last one */
 };
 
+/* Peers whose keys have the same hash, by hash_next. */
+struct wg_bucket {
+	struct wg_peer *first;
+};
+
 struct wg {
 	struct wg_crypto *crypto;
 	struct wg_slot *slots;
@@ -136,7 +141,7 @@ struct wg {
 	uint32_t index_mask;
 	struct wg_counters counters;
 
-	struct wg_peer **buckets; /* by keyed hash of the public key */
+	struct wg_bucket *buckets; /* by keyed hash of the public key */
 	uint32_t bucket_mask;
 	uint32_t free_count;
 	uint16_t *free_slots;

@@ -124,7 +124,7 @@ static struct wg_peer **bucket_of(const struct wg *wg, const uint8_t public_key[
 	struct reader r = reader_of(hash, sizeof(hash));
 
 	crypto_shorthash(hash, public_key, WG_KEY_LEN, wg->secret->bucket_key);
-	return &wg->buckets[rd_le64(&r) & wg->bucket_mask];
+	return &wg->buckets[rd_le64(&r) & wg->bucket_mask].first;
 }
 
 struct wg_peer *wg_peer_by_key(const struct wg *wg, const uint8_t public_key[WG_KEY_LEN])

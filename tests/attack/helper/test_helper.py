@@ -349,7 +349,7 @@ def test_flood_is_cut_off_and_logged_as_a_run(start):
         got += [again(helper, *kinds[i % 2]) for i in range(100)]
         helper.drain()
     assert set(got) == {errno.EPERM, errno.EDQUOT} and got[0] == errno.EPERM
-    assert len(helper.audit()) < 2000 - got.count(errno.EDQUOT) + 20
+    assert len(helper.audit()) < 2 * (2000 - got.count(errno.EDQUOT)) + 20
     time.sleep(1.05)
     assert_lives(helper)
     assert sum(line.get("repeated", 0) for line in helper.audit()) > got.count(errno.EDQUOT) * 0.9
@@ -366,7 +366,7 @@ def test_every_request_has_a_numbered_line(start):
     assert lines[0]["event"] == "start"
     assert [line["seq"] for line in lines] == list(range(6))
     assert [line["request"] for line in lines[1:]] == ["hello", "tun-open", "tun-configure", "udp-open", "tcp-connect"]
-    assert (lines[4]["verdict"], lines[4]["errno"], lines[4]["fds"]) == ("ok", 0, 3)
+    assert (lines[4]["verdict"], lines[4]["errno"], lines[4]["args"]["number"]) == ("ok", 0, 3)
     assert (lines[5]["verdict"], lines[5]["errno"]) == ("refused", errno.EPERM)
     assert lines[5]["args"]["remote"] == "::1"
 
@@ -693,7 +693,7 @@ def test_dns_listeners_are_on_the_tunnel_address_and_unmarked(start, family):
         assert udp.getsockname()[:2] == tcp.getsockname()[:2] == (address, 53535)
         assert (udp.type, tcp.type) == (socket.SOCK_DGRAM, socket.SOCK_STREAM)
         assert mark(udp) == mark(tcp) == 0 and nonblocking(udp) and nonblocking(tcp)
-        with socket.create_connection((address, 53535), 1):
+        with socket.create_connection((address, 53535), 5):
             assert select.select([tcp], [], [], 1)[0]
 
 

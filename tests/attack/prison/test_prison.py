@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import PRISON, SIGSYS, as_root, as_unit, as_user, run_front
+from prison_env import PRISON, SIGSYS, as_root, as_unit, as_user, run_front
 
 
 def attempts():

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import (
+from prison_env import (
     FRONT,
     HELPER,
     TOKEN,

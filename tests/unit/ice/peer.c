@@ -25,11 +25,11 @@ struct endpoint at(const char *text)
 void peer_open(struct peer *peer)
 {
 	struct ice_config cfg = {
-		.local_ufrag = OUR_UFRAG,
-		.local_pwd = OUR_PWD,
-		.remote_ufrag = PEER_UFRAG,
-		.remote_pwd = PEER_PWD,
-		.tag = 0xabcdef,
+	    .local_ufrag = OUR_UFRAG,
+	    .local_pwd = OUR_PWD,
+	    .remote_ufrag = PEER_UFRAG,
+	    .remote_pwd = PEER_PWD,
+	    .tag = 0xabcdef,
 	};
 
 	memset(peer, 0, sizeof(*peer));
@@ -115,12 +115,12 @@ void peer_wait_ms(struct peer *peer, uint64_t ms)
 
 void peer_timeout(struct peer *peer)
 {
-	peer_feed(peer, &(struct ice_input){ .kind = ICE_INPUT_TIMEOUT });
+	peer_feed(peer, &(struct ice_input){.kind = ICE_INPUT_TIMEOUT});
 }
 
 void peer_run_ms(struct peer *peer, uint64_t ms)
 {
-	const struct ice_input in = { .kind = ICE_INPUT_TIMEOUT };
+	const struct ice_input in = {.kind = ICE_INPUT_TIMEOUT};
 	uint64_t end_us = peer->now_us + ms * US_PER_MS;
 
 	clear(peer);
@@ -134,13 +134,13 @@ void peer_run_ms(struct peer *peer, uint64_t ms)
 
 void peer_profile(struct peer *peer, enum ice_profile profile)
 {
-	peer_feed(peer, &(struct ice_input){ .kind = ICE_INPUT_PROFILE, .u.profile = profile });
+	peer_feed(peer, &(struct ice_input){.kind = ICE_INPUT_PROFILE, .u.profile = profile});
 }
 
 void peer_local(struct peer *peer, bool add, enum candidate_kind kind, const char *addr,
-                const char *base)
+		const char *base)
 {
-	struct ice_input in = { .kind = add ? ICE_INPUT_LOCAL_ADD : ICE_INPUT_LOCAL_REMOVE };
+	struct ice_input in = {.kind = add ? ICE_INPUT_LOCAL_ADD : ICE_INPUT_LOCAL_REMOVE};
 
 	in.u.candidate.kind = kind;
 	in.u.candidate.addr = at(addr);
@@ -151,7 +151,7 @@ void peer_local(struct peer *peer, bool add, enum candidate_kind kind, const cha
 
 void peer_remote(struct peer *peer, bool add, enum candidate_kind kind, const char *addr)
 {
-	struct ice_input in = { .kind = add ? ICE_INPUT_REMOTE_ADD : ICE_INPUT_REMOTE_REMOVE };
+	struct ice_input in = {.kind = add ? ICE_INPUT_REMOTE_ADD : ICE_INPUT_REMOTE_REMOVE};
 	struct endpoint ep = at(addr);
 
 	in.u.candidate.kind = kind;
@@ -162,10 +162,10 @@ void peer_remote(struct peer *peer, bool add, enum candidate_kind kind, const ch
 }
 
 static void receive(struct peer *peer, const uint8_t *buf, size_t len, const struct endpoint *src,
-                    const struct endpoint *dst)
+		    const struct endpoint *dst)
 {
 	struct stun_msg msg;
-	struct ice_input in = { .kind = ICE_INPUT_STUN };
+	struct ice_input in = {.kind = ICE_INPUT_STUN};
 
 	assert_true(len > 0);
 	assert_true(stun_msg_read(&msg, buf, len));
@@ -192,10 +192,10 @@ void peer_check(struct peer *peer, const struct peer_check *check)
 	stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_REQUEST, &txid);
 	stun_put_bytes(&b, STUN_ATTR_USERNAME, name, strlen(name));
 	stun_put_u64(&b, check->controlled ? STUN_ATTR_ICE_CONTROLLED : STUN_ATTR_ICE_CONTROLLING,
-	             1);
+		     1);
 	if (!check->no_priority)
 		stun_put_u32(&b, STUN_ATTR_PRIORITY,
-		             check->priority ? check->priority : PEER_PRIORITY);
+			     check->priority ? check->priority : PEER_PRIORITY);
 	if (check->use_candidate)
 		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
 	receive(peer, buf, stun_finish(&b, (const uint8_t *)key, strlen(key), true), &src, &dst);
@@ -203,13 +203,13 @@ void peer_check(struct peer *peer, const struct peer_check *check)
 
 void peer_checks(struct peer *peer, const char *src, const char *dst, bool use_candidate)
 {
-	struct peer_check check = { .src = src, .dst = dst, .use_candidate = use_candidate };
+	struct peer_check check = {.src = src, .dst = dst, .use_candidate = use_candidate};
 
 	peer_check(peer, &check);
 }
 
 void peer_answer_as(struct peer *peer, struct peer_sent sent, const char *src, const char *dst,
-                    const char *key)
+		    const char *key)
 {
 	struct endpoint from = src ? at(src) : sent.path.remote;
 	struct endpoint to = dst ? at(dst) : sent.path.local;
@@ -229,7 +229,7 @@ void peer_answer(struct peer *peer, struct peer_sent sent)
 
 void peer_run_answering_ms(struct peer *peer, uint64_t ms)
 {
-	const struct ice_input in = { .kind = ICE_INPUT_TIMEOUT };
+	const struct ice_input in = {.kind = ICE_INPUT_TIMEOUT};
 	uint64_t end_us = peer->now_us + ms * US_PER_MS;
 
 	while (ice_deadline(peer->ice) <= end_us) {
@@ -264,7 +264,7 @@ bool peer_has_check_to(const struct peer *peer, const char *local, const char *r
 
 struct peer_sent peer_check_to(const struct peer *peer, const char *local, const char *remote)
 {
-	struct peer_sent found = { .len = 0 };
+	struct peer_sent found = {.len = 0};
 
 	for (size_t i = 0; i < peer->n_sent; i++)
 		if (is_check_to(&peer->sent[i], local, remote))

@@ -34,16 +34,16 @@ static void host(struct peer *peer)
 }
 
 static struct ice *agent(struct secret_arena *arena, struct rng rng, const char *ours,
-                         const char *our_pwd, const char *theirs, const char *their_pwd)
+			 const char *our_pwd, const char *theirs, const char *their_pwd)
 {
 	struct ice_config cfg = {
-		.local_ufrag = ours,
-		.local_pwd = our_pwd,
-		.remote_ufrag = theirs,
-		.remote_pwd = their_pwd,
-		.tag = 1,
-		.rng = rng,
-		.arena = arena,
+	    .local_ufrag = ours,
+	    .local_pwd = our_pwd,
+	    .remote_ufrag = theirs,
+	    .remote_pwd = their_pwd,
+	    .tag = 1,
+	    .rng = rng,
+	    .arena = arena,
 	};
 
 	return ice_new(&cfg, 1);
@@ -278,7 +278,7 @@ static void check_has_the_attributes_of_the_vector(void **state)
 	peer_remote(peer, true, CANDIDATE_HOST, HOST_PEER);
 	assert_int_equal(sent->len, len);
 	assert_true(stun_msg_verify(&sent->msg, sent->data, sent->len, (const uint8_t *)PEER_PWD,
-	                            strlen(PEER_PWD)));
+				    strlen(PEER_PWD)));
 	/* With its id and tie-breaker the vector's message is ours, byte for byte. */
 	assert_true(stun_msg_read(&msg, wanted, len));
 	stun_begin(&b, again, sizeof(again), STUN_BINDING, STUN_REQUEST, &sent->msg.txid);
@@ -292,7 +292,7 @@ static void check_has_the_attributes_of_the_vector(void **state)
 
 static void transaction_ids_carry_the_tag_and_differ(void **state)
 {
-	static const uint8_t tag[3] = { 0xab, 0xcd, 0xef };
+	static const uint8_t tag[3] = {0xab, 0xcd, 0xef};
 	struct peer *peer = *state;
 	struct stun_txid first;
 
@@ -326,11 +326,10 @@ static void reply_is_that_of_the_vectors(void **state)
 	const cJSON *ice = vectors_get(json, "ice");
 	struct stun_msg msg;
 	uint8_t buf[PEER_MAX_MESSAGE];
-	struct ice_input in = { .kind = ICE_INPUT_STUN };
+	struct ice_input in = {.kind = ICE_INPUT_STUN};
 
 	host(peer);
-	in.u.stun.len =
-	    vectors_hex(vectors_get(ice, "client_request"), "hex", buf, sizeof(buf));
+	in.u.stun.len = vectors_hex(vectors_get(ice, "client_request"), "hex", buf, sizeof(buf));
 	assert_true(stun_msg_read(&msg, buf, in.u.stun.len));
 	in.u.stun.msg = &msg;
 	in.u.stun.buf = buf;
@@ -339,13 +338,13 @@ static void reply_is_that_of_the_vectors(void **state)
 	peer_feed(peer, &in);
 	assert_non_null(peer_reply(peer));
 	vectors_assert_hex(vectors_get(ice, "gateway_reply_v4"), "hex", peer_reply(peer)->data,
-	                   peer_reply(peer)->len);
+			   peer_reply(peer)->len);
 	peer_local(peer, true, CANDIDATE_HOST, "[2001:db8::5]:52625", "[2001:db8::5]:52625");
 	in.u.stun.src = at("[2001:db8::7]:40000");
 	in.u.stun.dst = at("[2001:db8::5]:52625");
 	peer_feed(peer, &in);
 	vectors_assert_hex(vectors_get(ice, "gateway_reply_v6"), "hex", peer_reply(peer)->data,
-	                   peer_reply(peer)->len);
+			   peer_reply(peer)->len);
 	cJSON_Delete(json);
 }
 
@@ -360,7 +359,7 @@ static void malformed_messages_are_answered_only_where_the_vectors_say(void **st
 	host(peer);
 	cJSON_ArrayForEach(row, vectors_get(json, "malformed"))
 	{
-		struct ice_input in = { .kind = ICE_INPUT_STUN };
+		struct ice_input in = {.kind = ICE_INPUT_STUN};
 		uint8_t buf[1024];
 		struct stun_msg msg;
 		bool wanted = strncmp(vectors_string(row, "expect"), "accept", 6) == 0;
@@ -396,8 +395,8 @@ static void datagrams_of_the_demultiplexing_vectors_are_known_as_ours(void **sta
 		uint8_t buf[1500];
 		size_t len = vectors_hex(row, "hex", buf, sizeof(buf));
 		struct stun_msg msg;
-		bool got = stun_msg_read(&msg, buf, len) &&
-		           ice_owns_request(peer->ice, &msg, buf, len);
+		bool got =
+		    stun_msg_read(&msg, buf, len) && ice_owns_request(peer->ice, &msg, buf, len);
 
 		assert_int_equal(got, wanted);
 		ours += got;
@@ -409,17 +408,17 @@ static void datagrams_of_the_demultiplexing_vectors_are_known_as_ours(void **sta
 static void wrong_requests_get_no_answer_and_leave_no_state(void **state)
 {
 	static const struct peer_check bad[] = {
-		{ .src = HOST_PEER, .dst = OUR_HOST, .username = "6frn:hzxr" },
-		{ .src = HOST_PEER, .dst = OUR_HOST, .username = "6frn" },
-		{ .src = HOST_PEER, .dst = OUR_HOST, .username = "hzxq:6frn" },
-		{ .src = HOST_PEER, .dst = OUR_HOST, .key = PEER_PWD },
-		{ .src = HOST_PEER, .dst = OUR_HOST, .no_priority = true },
-		{ .src = HOST_PEER, .dst = "10.0.0.6:52625" },
-		{ .src = HOST_PEER, .dst = "10.0.0.5:52626" },
-		{ .src = HOST_PEER, .dst = OUR_SRFLX },
-		{ .src = "127.0.0.1:7", .dst = OUR_HOST },
-		{ .src = "10.0.0.5:7", .dst = OUR_HOST },
-		{ .src = "[2001:db8::7]:7", .dst = OUR_HOST },
+	    {.src = HOST_PEER, .dst = OUR_HOST, .username = "6frn:hzxr"},
+	    {.src = HOST_PEER, .dst = OUR_HOST, .username = "6frn"},
+	    {.src = HOST_PEER, .dst = OUR_HOST, .username = "hzxq:6frn"},
+	    {.src = HOST_PEER, .dst = OUR_HOST, .key = PEER_PWD},
+	    {.src = HOST_PEER, .dst = OUR_HOST, .no_priority = true},
+	    {.src = HOST_PEER, .dst = "10.0.0.6:52625"},
+	    {.src = HOST_PEER, .dst = "10.0.0.5:52626"},
+	    {.src = HOST_PEER, .dst = OUR_SRFLX},
+	    {.src = "127.0.0.1:7", .dst = OUR_HOST},
+	    {.src = "10.0.0.5:7", .dst = OUR_HOST},
+	    {.src = "[2001:db8::7]:7", .dst = OUR_HOST},
 	};
 	struct peer *peer = *state;
 
@@ -447,7 +446,7 @@ static void agents_with_one_ufrag_tell_their_requests_apart(void **state)
 	struct ice *same_names =
 	    agent(arena, peer->rng, OUR_UFRAG, other_pwd, PEER_UFRAG, PEER_PWD);
 	struct ice *other_peer = agent(arena, peer->rng, OUR_UFRAG, OUR_PWD, "aaaa", PEER_PWD);
-	struct stun_txid txid = { { 1 } };
+	struct stun_txid txid = {{1}};
 	struct stun_builder b;
 	struct stun_msg msg;
 	uint8_t buf[256];
@@ -471,7 +470,7 @@ static void agents_with_one_ufrag_tell_their_requests_apart(void **state)
 static void controlled_peer_is_told_to_change_its_role(void **state)
 {
 	struct peer *peer = *state;
-	struct peer_check check = { .src = HOST_PEER, .dst = OUR_HOST, .controlled = true };
+	struct peer_check check = {.src = HOST_PEER, .dst = OUR_HOST, .controlled = true};
 	const struct peer_sent *reply;
 
 	host(peer);
@@ -482,7 +481,7 @@ static void controlled_peer_is_told_to_change_its_role(void **state)
 	assert_int_equal(reply->msg.class, STUN_ERROR);
 	assert_int_equal(reply->msg.error_code, 487);
 	assert_true(stun_msg_verify(&reply->msg, reply->data, reply->len, (const uint8_t *)OUR_PWD,
-	                            strlen(OUR_PWD)));
+				    strlen(OUR_PWD)));
 	assert_int_equal(peer->n_sent, 1);
 	assert_int_equal(peer->n_selected, 0);
 	check.controlled = false;
@@ -537,7 +536,6 @@ static void wrong_answers_change_nothing(void **state)
 	peer_wait_ms(peer, 300);
 	peer_checks(peer, HOST_PEER, OUR_HOST, true);
 	sent = peer_check_to(peer, OUR_HOST, HOST_PEER);
-	/* Equal priorities would not be told apart: make this pair the better one by dropping the other. */
 	peer_answer_as(peer, sent, "203.0.113.9:40000", NULL, NULL);
 	peer_answer_as(peer, sent, NULL, "10.0.0.6:52625", NULL);
 	peer_answer_as(peer, sent, NULL, NULL, OUR_PWD);
@@ -546,8 +544,9 @@ static void wrong_answers_change_nothing(void **state)
 	sent.msg.txid.bytes[11] ^= 1;
 	peer_remote(peer, false, CANDIDATE_HOST, "203.0.113.8:40000");
 	peer_assert_path(peer, OUR_HOST, HOST_PEER);
-	/* Had one of them counted, the pair would not be under the rule for addresses that never answered. */
-	peer_run_ms(peer, 60 * 1000);
+	/* Had one of them counted, the pair would not be under the rule for addresses that never
+	 * answered. */
+	peer_run_ms(peer, 60000);
 	assert_int_equal(ice_state_of(peer->ice), ICE_DISCONNECTED);
 }
 
@@ -561,7 +560,7 @@ static void late_answer_is_lost(void **state)
 	sent = peer_check_to(peer, OUR_HOST, HOST_PEER);
 	peer_run_ms(peer, 10001);
 	peer_answer(peer, sent);
-	peer_run_ms(peer, 50 * 1000);
+	peer_run_ms(peer, 50000);
 	assert_int_equal(ice_state_of(peer->ice), ICE_DISCONNECTED);
 }
 
@@ -647,37 +646,37 @@ static void candidate_within_the_grace_recovers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(credentials_out_of_bounds_make_no_agent),
-		CASE(names_are_ours_first),
-		CASE(local_candidates_are_announced_once_with_our_priorities),
-		CASE(redundant_local_candidate_is_not_announced_but_counts),
-		CASE(better_local_candidate_at_the_same_place_takes_over),
-		CASE(withdrawn_relay_candidate_is_revived_and_announced_again),
-		CASE(server_reflexive_candidates_make_no_pairs_of_their_own),
-		CASE(families_are_not_mixed),
-		CASE(known_remote_candidate_is_ignored_while_it_has_a_pair),
-		CASE(invalidated_remote_address_is_ignored_until_signalled_again),
-		CASE(optimistic_candidate_joins_reflexive_address_and_host_port),
-		CASE(optimistic_candidates_come_two_at_a_time),
-		CASE(optimistic_candidates_are_for_ipv4_only),
-		CASE(check_has_the_attributes_of_the_vector),
-		CASE(transaction_ids_carry_the_tag_and_differ),
-		CASE(relayed_check_goes_through_the_relay),
-		CASE(reply_is_that_of_the_vectors),
-		CASE(malformed_messages_are_answered_only_where_the_vectors_say),
-		CASE(datagrams_of_the_demultiplexing_vectors_are_known_as_ours),
-		CASE(wrong_requests_get_no_answer_and_leave_no_state),
-		CASE(agents_with_one_ufrag_tell_their_requests_apart),
-		CASE(controlled_peer_is_told_to_change_its_role),
-		CASE(peer_reflexive_candidate_is_checked_from_where_it_was_seen),
-		CASE(signalled_candidate_replaces_the_peer_reflexive_one_and_keeps_the_path),
-		CASE(wrong_answers_change_nothing),
-		CASE(late_answer_is_lost),
-		CASE(first_event_starts_the_agent),
-		CASE(no_signalled_candidate_in_time_fails),
-		CASE(unusable_candidate_does_not_stop_the_first_deadline),
-		CASE(last_candidate_withdrawn_fails_after_the_grace),
-		CASE(candidate_within_the_grace_recovers),
+	    cmocka_unit_test(credentials_out_of_bounds_make_no_agent),
+	    CASE(names_are_ours_first),
+	    CASE(local_candidates_are_announced_once_with_our_priorities),
+	    CASE(redundant_local_candidate_is_not_announced_but_counts),
+	    CASE(better_local_candidate_at_the_same_place_takes_over),
+	    CASE(withdrawn_relay_candidate_is_revived_and_announced_again),
+	    CASE(server_reflexive_candidates_make_no_pairs_of_their_own),
+	    CASE(families_are_not_mixed),
+	    CASE(known_remote_candidate_is_ignored_while_it_has_a_pair),
+	    CASE(invalidated_remote_address_is_ignored_until_signalled_again),
+	    CASE(optimistic_candidate_joins_reflexive_address_and_host_port),
+	    CASE(optimistic_candidates_come_two_at_a_time),
+	    CASE(optimistic_candidates_are_for_ipv4_only),
+	    CASE(check_has_the_attributes_of_the_vector),
+	    CASE(transaction_ids_carry_the_tag_and_differ),
+	    CASE(relayed_check_goes_through_the_relay),
+	    CASE(reply_is_that_of_the_vectors),
+	    CASE(malformed_messages_are_answered_only_where_the_vectors_say),
+	    CASE(datagrams_of_the_demultiplexing_vectors_are_known_as_ours),
+	    CASE(wrong_requests_get_no_answer_and_leave_no_state),
+	    CASE(agents_with_one_ufrag_tell_their_requests_apart),
+	    CASE(controlled_peer_is_told_to_change_its_role),
+	    CASE(peer_reflexive_candidate_is_checked_from_where_it_was_seen),
+	    CASE(signalled_candidate_replaces_the_peer_reflexive_one_and_keeps_the_path),
+	    CASE(wrong_answers_change_nothing),
+	    CASE(late_answer_is_lost),
+	    CASE(first_event_starts_the_agent),
+	    CASE(no_signalled_candidate_in_time_fails),
+	    CASE(unusable_candidate_does_not_stop_the_first_deadline),
+	    CASE(last_candidate_withdrawn_fails_after_the_grace),
+	    CASE(candidate_within_the_grace_recovers),
 	};
 
 	return cmocka_run_group_tests(tests, peer_group_setup, NULL);

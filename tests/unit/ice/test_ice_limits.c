@@ -1,4 +1,5 @@
-/* Tables at their limit and one beyond; addresses that a peer may not make us send to. [spec connections 14] */
+/* Tables at their limit and one beyond; addresses that a peer may not make us send to. [spec
+ * connections 14] */
 #include "peer.h"
 
 #include <setjmp.h>
@@ -167,9 +168,10 @@ static void pairs_stop_at_their_limit_and_the_best_stay(void **state)
 static void candidates_that_lead_to_ourselves_or_nowhere_are_never_checked(void **state)
 {
 	static const char *const bad[] = {
-		"127.0.0.1:7", "0.0.0.0:7",      "255.255.255.255:7", "224.0.0.1:7",
-		"100.64.0.1:7", "169.254.169.254:80", "203.0.113.7:0",     OUR_HOST,
-		"10.0.0.5:22",	OUR_SRFLX,	      OUR_RELAY,
+	    "127.0.0.1:7",   "0.0.0.0:7",    "255.255.255.255:7",
+	    "224.0.0.1:7",   "100.64.0.1:7", "169.254.169.254:80",
+	    "203.0.113.7:0", OUR_HOST,       "10.0.0.5:22",
+	    OUR_SRFLX,       OUR_RELAY,
 	};
 	struct peer *peer = *state;
 
@@ -227,16 +229,16 @@ static void answers_of_many_checks_in_flight_still_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(signalled_candidates_stop_at_their_limit),
-		CASE(used_candidates_outlive_unused_ones),
-		CASE(peer_reflexive_candidates_stop_at_their_limit),
-		CASE(declared_candidate_counts_as_signalled),
-		CASE(local_candidates_stop_at_their_limit),
-		CASE(withdrawn_local_candidates_give_way_first),
-		CASE(pairs_stop_at_their_limit_and_the_best_stay),
-		CASE(candidates_that_lead_to_ourselves_or_nowhere_are_never_checked),
-		CASE(candidate_that_turns_out_to_be_ourselves_is_dropped),
-		CASE(answers_of_many_checks_in_flight_still_count),
+	    CASE(signalled_candidates_stop_at_their_limit),
+	    CASE(used_candidates_outlive_unused_ones),
+	    CASE(peer_reflexive_candidates_stop_at_their_limit),
+	    CASE(declared_candidate_counts_as_signalled),
+	    CASE(local_candidates_stop_at_their_limit),
+	    CASE(withdrawn_local_candidates_give_way_first),
+	    CASE(pairs_stop_at_their_limit_and_the_best_stay),
+	    CASE(candidates_that_lead_to_ourselves_or_nowhere_are_never_checked),
+	    CASE(candidate_that_turns_out_to_be_ourselves_is_dropped),
+	    CASE(answers_of_many_checks_in_flight_still_count),
 	};
 
 	return cmocka_run_group_tests(tests, peer_group_setup, NULL);

@@ -88,18 +88,14 @@ static void check_without_nomination_selects_nothing(void **state)
 static void nominated_check_goes_ahead_of_the_others(void **state)
 {
 	struct peer *peer = *state;
+	struct endpoint c = at(C);
 
 	signal_all(peer);
 	peer_wait_ms(peer, 600);
 	peer_checks(peer, C, OUR_HOST, true);
 	assert_int_equal(peer->n_sent, 4);
 	assert_int_equal(peer->sent[0].msg.class, STUN_SUCCESS);
-	assert_true(endpoint_eq(&peer->sent[1].path.remote, &(struct endpoint){ 0 }) == false);
-	{
-		struct endpoint c = at(C);
-
-		assert_true(endpoint_eq(&peer->sent[1].path.remote, &c));
-	}
+	assert_true(endpoint_eq(&peer->sent[1].path.remote, &c));
 }
 
 static void better_pair_is_adopted_after_our_own_check_succeeded(void **state)
@@ -121,6 +117,36 @@ static void better_pair_is_adopted_after_our_own_check_succeeded(void **state)
 	/* A repetition of the answer means nothing. */
 	peer_answer(peer, check);
 	assert_int_equal(peer->n_selected, 0);
+}
+
+static void better_pair_that_had_answered_is_adopted_with_its_nomination(void **state)
+{
+	struct peer *peer = *state;
+
+	signal_all(peer);
+	nominate(peer, B);
+	peer_run_ms(peer, 2000);
+	peer_answer(peer, peer_check_to(peer, OUR_HOST, A));
+	peer_assert_path(peer, OUR_HOST, B);
+	peer_checks(peer, A, OUR_HOST, true);
+	assert_int_equal(peer->n_selected, 1);
+	peer_assert_path(peer, OUR_HOST, A);
+}
+
+static void declared_priority_counts_from_then_on(void **state)
+{
+	struct peer *peer = *state;
+	struct peer_check check = {.src = C, .dst = OUR_HOST, .use_candidate = true};
+
+	check.priority = UINT32_MAX;
+	peer_remote(peer, true, CANDIDATE_SRFLX, B);
+	peer_check(peer, &check);
+	peer_answer(peer, peer_check_to(peer, OUR_HOST, C));
+	nominate(peer, B);
+	peer_assert_path(peer, OUR_HOST, C);
+	peer_remote(peer, true, CANDIDATE_RELAY, C);
+	assert_int_equal(peer->n_selected, 1);
+	peer_assert_path(peer, OUR_HOST, B);
 }
 
 static void replayed_nomination_from_another_source_takes_nothing_over(void **state)
@@ -195,8 +221,8 @@ static void checks_on_all_pairs_at_one_rate_outweigh_nothing(void **state)
 static void repeated_transactions_outweigh_nothing(void **state)
 {
 	struct peer *peer = *state;
-	struct stun_txid txid = { { 9 } };
-	struct peer_check check = { .src = B, .dst = OUR_HOST, .txid = &txid };
+	struct stun_txid txid = {{9}};
+	struct peer_check check = {.src = B, .dst = OUR_HOST, .txid = &txid};
 
 	signal_all(peer);
 	nominate(peer, A);
@@ -220,6 +246,22 @@ static void checks_on_a_pair_that_is_not_nominated_outweigh_nothing(void **state
 		plain(peer, B);
 		peer_assert_path(peer, OUR_HOST, A);
 	}
+}
+
+static void only_nominated_pairs_outweigh(void **state)
+{
+	struct peer *peer = *state;
+
+	signal_all(peer);
+	nominate(peer, A);
+	nominate(peer, B);
+	plain(peer, A);
+	plain(peer, C);
+	plain(peer, C);
+	plain(peer, B);
+	plain(peer, C);
+	assert_int_equal(peer->n_selected, 0);
+	peer_assert_path(peer, OUR_HOST, A);
 }
 
 static void outweighed_pair_stays_while_the_other_never_answered(void **state)
@@ -301,10 +343,11 @@ static void relay_lost_and_replaced_is_nominated_anew(void **state)
 	peer_assert_path(peer, "192.0.2.51:50000", C);
 }
 
-/* A client that nominates with every check and wanders: never a path that the client does not check. */
+/* A client that nominates with every check and wanders: never a path that the client does not
+ * check. */
 static void aggressive_nomination_is_followed(void **state)
 {
-	static const char *const sources[] = { A, B, C };
+	static const char *const sources[] = {A, B, C};
 	struct peer *peer = *state;
 
 	signal_all(peer);
@@ -332,23 +375,26 @@ static void aggressive_nomination_is_followed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(nomination_gets_reply_triggered_check_and_path),
-		CASE(check_without_nomination_selects_nothing),
-		CASE(nominated_check_goes_ahead_of_the_others),
-		CASE(better_pair_is_adopted_after_our_own_check_succeeded),
-		CASE(replayed_nomination_from_another_source_takes_nothing_over),
-		CASE(worse_nominated_pair_changes_nothing),
-		CASE(unverified_first_path_yields_to_a_verified_one),
-		CASE(three_checks_elsewhere_outweigh_the_better_pair),
-		CASE(checks_on_all_pairs_at_one_rate_outweigh_nothing),
-		CASE(repeated_transactions_outweigh_nothing),
-		CASE(checks_on_a_pair_that_is_not_nominated_outweigh_nothing),
-		CASE(outweighed_pair_stays_while_the_other_never_answered),
-		CASE(peer_that_comes_back_to_the_better_pair_is_followed_after_a_check),
-		CASE(nomination_lasts_without_the_attribute),
-		CASE(withdrawn_path_falls_back_to_the_next_nominated_one),
-		CASE(relay_lost_and_replaced_is_nominated_anew),
-		CASE(aggressive_nomination_is_followed),
+	    CASE(nomination_gets_reply_triggered_check_and_path),
+	    CASE(check_without_nomination_selects_nothing),
+	    CASE(nominated_check_goes_ahead_of_the_others),
+	    CASE(better_pair_is_adopted_after_our_own_check_succeeded),
+	    CASE(better_pair_that_had_answered_is_adopted_with_its_nomination),
+	    CASE(declared_priority_counts_from_then_on),
+	    CASE(replayed_nomination_from_another_source_takes_nothing_over),
+	    CASE(worse_nominated_pair_changes_nothing),
+	    CASE(unverified_first_path_yields_to_a_verified_one),
+	    CASE(three_checks_elsewhere_outweigh_the_better_pair),
+	    CASE(checks_on_all_pairs_at_one_rate_outweigh_nothing),
+	    CASE(repeated_transactions_outweigh_nothing),
+	    CASE(checks_on_a_pair_that_is_not_nominated_outweigh_nothing),
+	    CASE(only_nominated_pairs_outweigh),
+	    CASE(outweighed_pair_stays_while_the_other_never_answered),
+	    CASE(peer_that_comes_back_to_the_better_pair_is_followed_after_a_check),
+	    CASE(nomination_lasts_without_the_attribute),
+	    CASE(withdrawn_path_falls_back_to_the_next_nominated_one),
+	    CASE(relay_lost_and_replaced_is_nominated_anew),
+	    CASE(aggressive_nomination_is_followed),
 	};
 
 	return cmocka_run_group_tests(tests, peer_group_setup, NULL);

@@ -41,8 +41,8 @@ static void expect_check_at(struct peer *peer, uint64_t until_us)
 }
 
 /*
- * A pair whose checks are never answered, but whose peer keeps checking us (else the address would be given up early): the
- * whole ladder, then the end.
+ * A pair whose checks are never answered, but whose peer keeps checking us (else the address would
+ * be given up early): the whole ladder, then the end.
  */
 static void never_answered(struct peer *peer, const char *profile)
 {
@@ -130,7 +130,7 @@ static void idle_pair_is_steady_and_dies_in_time(void **state)
 
 static void outage_starts_a_fast_ladder(void **state)
 {
-	static const unsigned gaps_ms[] = { 15000, 500, 1000, 2000, 4000, 8000, 15000, 15000 };
+	static const unsigned gaps_ms[] = {15000, 500, 1000, 2000, 4000, 8000, 15000, 15000};
 	struct peer *peer = *state;
 	uint64_t at_us;
 
@@ -158,7 +158,8 @@ static void answer_to_an_earlier_check_shortens_the_run(void **state)
 	first = peer_check_to(peer, OUR_HOST, PEER);
 	at_us = peer->now_us;
 	expect_check_at(peer, at_us + 500 * US_PER_MS);
-	/* The check half a second ago is answered: a run of one, young, so the pair counts as healthy. */
+	/* The check half a second ago is answered: a run of one, young, so the pair counts as
+	 * healthy. */
 	peer_answer(peer, first);
 	assert_int_equal(ice_deadline(peer->ice), at_us + 500 * US_PER_MS + 15 * US_PER_S);
 }
@@ -220,6 +221,26 @@ static void left_address_is_taken_up_again_when_it_is_signalled(void **state)
 	assert_int_equal(ice_state_of(peer->ice), ICE_CHECKING);
 }
 
+static void used_up_pair_goes_on_while_the_peer_checks_it(void **state)
+{
+	struct peer *peer = *state;
+
+	peer_remote(peer, true, CANDIDATE_HOST, PEER);
+	for (unsigned i = 0; i < 59; i++) {
+		peer_run_ms(peer, 10000);
+		peer_checks(peer, PEER, OUR_HOST, false);
+	}
+	peer_run_ms(peer, 10749);
+	assert_int_equal(peer->n_sent, 0);
+	/* The 46th check, where the pair would have ended. */
+	peer_run_ms(peer, 1);
+	assert_int_equal(peer_count_to(peer, PEER), 1);
+	peer_run_ms(peer, 14999);
+	assert_int_equal(ice_state_of(peer->ice), ICE_CHECKING);
+	peer_run_ms(peer, 1);
+	assert_int_equal(ice_state_of(peer->ice), ICE_DISCONNECTED);
+}
+
 static void recent_inbound_check_keeps_a_pair(void **state)
 {
 	struct peer *peer = *state;
@@ -238,17 +259,18 @@ static void recent_inbound_check_keeps_a_pair(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(active_ladder_follows_the_vector),
-		CASE(idle_ladder_follows_the_vector),
-		CASE(active_pair_is_steady_and_dies_in_time),
-		CASE(idle_pair_is_steady_and_dies_in_time),
-		CASE(outage_starts_a_fast_ladder),
-		CASE(answer_to_an_earlier_check_shortens_the_run),
-		CASE(profile_change_evaluates_anew),
-		CASE(address_that_never_answered_is_left_after_a_minute),
-		CASE(left_address_is_taken_up_again_when_it_checks_us),
-		CASE(left_address_is_taken_up_again_when_it_is_signalled),
-		CASE(recent_inbound_check_keeps_a_pair),
+	    CASE(active_ladder_follows_the_vector),
+	    CASE(idle_ladder_follows_the_vector),
+	    CASE(active_pair_is_steady_and_dies_in_time),
+	    CASE(idle_pair_is_steady_and_dies_in_time),
+	    CASE(outage_starts_a_fast_ladder),
+	    CASE(answer_to_an_earlier_check_shortens_the_run),
+	    CASE(profile_change_evaluates_anew),
+	    CASE(address_that_never_answered_is_left_after_a_minute),
+	    CASE(left_address_is_taken_up_again_when_it_checks_us),
+	    CASE(left_address_is_taken_up_again_when_it_is_signalled),
+	    CASE(used_up_pair_goes_on_while_the_peer_checks_it),
+	    CASE(recent_inbound_check_keeps_a_pair),
 	};
 
 	return cmocka_run_group_tests(tests, peer_group_setup, NULL);

@@ -1,5 +1,6 @@
 /*
- * Builds inner packets for tests, with a checksum routine of its own, so that nothing under test takes part.
+ * Builds inner packets for tests, with a checksum routine of its own, so that nothing under test
+ * takes part.
  *
  * All values host order. Used by the tests of packet/ and tunnel/ and by the fuzz targets.
  */
@@ -16,14 +17,14 @@ struct build {
 	uint8_t proto, tos, ttl;
 	uint16_t id;
 	bool dont_fragment;
-	uint16_t src_port, dst_port;	/* ICMP: type and code in src_port, identifier in dst_port */
+	uint16_t src_port, dst_port; /* ICMP: type and code in src_port, identifier in dst_port */
 	uint32_t seq, ack;
 	uint16_t window;
 	uint8_t flags;
 	const uint8_t *tcp_options;
-	size_t tcp_options_len;		/* a multiple of 4 */
+	size_t tcp_options_len; /* a multiple of 4 */
 	size_t payload_len;
-	uint8_t fill;			/* payload bytes count up from here */
+	uint8_t fill; /* payload bytes count up from here */
 	bool bad_checksum, no_checksum;
 };
 
@@ -130,7 +131,7 @@ static inline size_t build_packet(const struct build *b, uint8_t *out, size_t ca
 /* An address from text; all zero if it is none. */
 static inline struct ip_addr build_ip(const char *text)
 {
-	struct ip_addr ip = { .family = IP_NONE };
+	struct ip_addr ip = {.family = IP_NONE};
 
 	if (!ip_parse(&ip, text, strlen(text)))
 		ip.family = IP_NONE;

@@ -10,7 +10,7 @@
 
 static struct ip_addr addr(const char *text)
 {
-	struct ip_addr ip = { .family = IP_NONE };
+	struct ip_addr ip = {.family = IP_NONE};
 
 	if (!ip_parse(&ip, text, strlen(text)))
 		fail_msg("%s does not parse", text);
@@ -27,8 +27,8 @@ static bool parses(const char *text)
 static void address_text_round_trips(void **state)
 {
 	static const char *const texts[] = {
-		"0.0.0.0",    "192.0.2.1", "255.255.255.255", "::", "::1", "2001:db8::1",
-		"fe80::1:2:3", "ff02::1",
+	    "0.0.0.0", "192.0.2.1",   "255.255.255.255", "::",
+	    "::1",     "2001:db8::1", "fe80::1:2:3",     "ff02::1",
 	};
 
 	(void)state;
@@ -43,7 +43,7 @@ static void address_text_round_trips(void **state)
 
 static void address_refuses_what_is_none(void **state)
 {
-	struct ip_addr ip = { .family = IP_V4, .bytes = { 1, 2, 3, 4 } };
+	struct ip_addr ip = {.family = IP_V4, .bytes = {1, 2, 3, 4}};
 	struct ip_addr before = ip;
 
 	(void)state;
@@ -71,7 +71,7 @@ static void address_text_needs_no_terminator(void **state)
 
 static void endpoint_text_round_trips(void **state)
 {
-	static const char *const texts[] = { "192.0.2.1:0", "192.0.2.1:65535", "[2001:db8::1]:80" };
+	static const char *const texts[] = {"192.0.2.1:0", "192.0.2.1:65535", "[2001:db8::1]:80"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -87,9 +87,17 @@ static void endpoint_text_round_trips(void **state)
 static void endpoint_refuses_what_is_none(void **state)
 {
 	static const char *const texts[] = {
-		"",	       ":80",	       "192.0.2.1",	"192.0.2.1:",	"192.0.2.1:65536",
-		"2001:db8::1:80", "[192.0.2.1]:80", "[2001:db8::1:80", "[]:80",	"192.0.2.1:-1",
-		"192.0.2.1:8 ",
+	    "",
+	    ":80",
+	    "192.0.2.1",
+	    "192.0.2.1:",
+	    "192.0.2.1:65536",
+	    "2001:db8::1:80",
+	    "[192.0.2.1]:80",
+	    "[2001:db8::1:80",
+	    "[]:80",
+	    "192.0.2.1:-1",
+	    "192.0.2.1:8 ",
 	};
 
 	(void)state;
@@ -170,40 +178,40 @@ struct class_row {
 static void classes_have_exact_edges(void **state)
 {
 	static const struct class_row rows[] = {
-		{ "0.0.0.0", ip_is_unspecified, true },
-		{ "::", ip_is_unspecified, true },
-		{ "0.0.0.1", ip_is_unspecified, false },
-		{ "127.255.255.255", ip_is_loopback, true },
-		{ "128.0.0.0", ip_is_loopback, false },
-		{ "::1", ip_is_loopback, true },
-		{ "::2", ip_is_loopback, false },
-		{ "224.0.0.0", ip_is_multicast, true },
-		{ "239.255.255.255", ip_is_multicast, true },
-		{ "240.0.0.0", ip_is_multicast, false },
-		{ "223.255.255.255", ip_is_multicast, false },
-		{ "ff00::", ip_is_multicast, true },
-		{ "feff::", ip_is_multicast, false },
-		{ "169.254.169.254", ip_is_link_local, true },
-		{ "169.255.0.0", ip_is_link_local, false },
-		{ "febf::1", ip_is_link_local, true },
-		{ "fec0::1", ip_is_link_local, false },
-		{ "255.255.255.255", ip_is_broadcast, true },
-		{ "255.255.255.254", ip_is_broadcast, false },
-		{ "ffff:ffff::", ip_is_broadcast, false },
-		{ "::ffff:1.2.3.4", ip_is_v4_mapped, true },
-		{ "::fffe:1.2.3.4", ip_is_v4_mapped, false },
-		{ "100.64.0.0", ip_is_tunnel, true },
-		{ "100.95.255.255", ip_is_tunnel, true },
-		{ "100.96.0.0", ip_is_tunnel, false },
-		{ "fd00:2021:1111::", ip_is_tunnel, true },
-		{ "fd00:2021:1111::1f:ffff", ip_is_tunnel, true },
-		{ "fd00:2021:1111::20:0", ip_is_tunnel, false },
-		{ "100.96.0.0", ip_is_proxy, true },
-		{ "100.127.255.255", ip_is_proxy, true },
-		{ "100.128.0.0", ip_is_proxy, false },
-		{ "fd00:2021:1111:8000::", ip_is_proxy, true },
-		{ "fd00:2021:1111:8000::1f:ffff", ip_is_proxy, true },
-		{ "fd00:2021:1111:8000::20:0", ip_is_proxy, false },
+	    {"0.0.0.0", ip_is_unspecified, true},
+	    {"::", ip_is_unspecified, true},
+	    {"0.0.0.1", ip_is_unspecified, false},
+	    {"127.255.255.255", ip_is_loopback, true},
+	    {"128.0.0.0", ip_is_loopback, false},
+	    {"::1", ip_is_loopback, true},
+	    {"::2", ip_is_loopback, false},
+	    {"224.0.0.0", ip_is_multicast, true},
+	    {"239.255.255.255", ip_is_multicast, true},
+	    {"240.0.0.0", ip_is_multicast, false},
+	    {"223.255.255.255", ip_is_multicast, false},
+	    {"ff00::", ip_is_multicast, true},
+	    {"feff::", ip_is_multicast, false},
+	    {"169.254.169.254", ip_is_link_local, true},
+	    {"169.255.0.0", ip_is_link_local, false},
+	    {"febf::1", ip_is_link_local, true},
+	    {"fec0::1", ip_is_link_local, false},
+	    {"255.255.255.255", ip_is_broadcast, true},
+	    {"255.255.255.254", ip_is_broadcast, false},
+	    {"ffff:ffff::", ip_is_broadcast, false},
+	    {"::ffff:1.2.3.4", ip_is_v4_mapped, true},
+	    {"::fffe:1.2.3.4", ip_is_v4_mapped, false},
+	    {"100.64.0.0", ip_is_tunnel, true},
+	    {"100.95.255.255", ip_is_tunnel, true},
+	    {"100.96.0.0", ip_is_tunnel, false},
+	    {"fd00:2021:1111::", ip_is_tunnel, true},
+	    {"fd00:2021:1111::1f:ffff", ip_is_tunnel, true},
+	    {"fd00:2021:1111::20:0", ip_is_tunnel, false},
+	    {"100.96.0.0", ip_is_proxy, true},
+	    {"100.127.255.255", ip_is_proxy, true},
+	    {"100.128.0.0", ip_is_proxy, false},
+	    {"fd00:2021:1111:8000::", ip_is_proxy, true},
+	    {"fd00:2021:1111:8000::1f:ffff", ip_is_proxy, true},
+	    {"fd00:2021:1111:8000::20:0", ip_is_proxy, false},
 	};
 
 	(void)state;
@@ -231,16 +239,16 @@ static void mapped_address_becomes_v4(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(address_text_round_trips),
-		cmocka_unit_test(address_refuses_what_is_none),
-		cmocka_unit_test(address_text_needs_no_terminator),
-		cmocka_unit_test(endpoint_text_round_trips),
-		cmocka_unit_test(endpoint_refuses_what_is_none),
-		cmocka_unit_test(endpoints_differ_by_scope),
-		cmocka_unit_test(prefix_needs_length_and_zero_host_bits),
-		cmocka_unit_test(prefix_contains_its_range_only),
-		cmocka_unit_test(classes_have_exact_edges),
-		cmocka_unit_test(mapped_address_becomes_v4),
+	    cmocka_unit_test(address_text_round_trips),
+	    cmocka_unit_test(address_refuses_what_is_none),
+	    cmocka_unit_test(address_text_needs_no_terminator),
+	    cmocka_unit_test(endpoint_text_round_trips),
+	    cmocka_unit_test(endpoint_refuses_what_is_none),
+	    cmocka_unit_test(endpoints_differ_by_scope),
+	    cmocka_unit_test(prefix_needs_length_and_zero_host_bits),
+	    cmocka_unit_test(prefix_contains_its_range_only),
+	    cmocka_unit_test(classes_have_exact_edges),
+	    cmocka_unit_test(mapped_address_becomes_v4),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

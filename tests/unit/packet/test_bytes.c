@@ -7,7 +7,7 @@
 
 #include "packet/bytes.h"
 
-static const uint8_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+static const uint8_t count[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 static void reader_reads_both_byte_orders(void **state)
 {
@@ -63,7 +63,7 @@ static void reader_refuses_a_huge_length(void **state)
 static void copy_zeroes_what_is_not_there(void **state)
 {
 	struct reader r = reader_of(count + 1, 3);
-	uint8_t out[4] = { 9, 9, 9, 9 };
+	uint8_t out[4] = {9, 9, 9, 9};
 
 	(void)state;
 	rd_copy(&r, out, 3);
@@ -113,7 +113,7 @@ static void writer_writes_both_byte_orders(void **state)
 
 static void writer_writes_nothing_after_it_is_full(void **state)
 {
-	uint8_t out[4] = { 0xaa, 0xaa, 0xaa, 0xaa };
+	uint8_t out[4] = {0xaa, 0xaa, 0xaa, 0xaa};
 	struct writer w = writer_of(out, 3);
 
 	(void)state;
@@ -129,14 +129,14 @@ static void writer_writes_nothing_after_it_is_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reader_reads_both_byte_orders),
-		cmocka_unit_test(reader_stays_bad_after_an_overrun),
-		cmocka_unit_test(reader_reads_zero_bytes_at_the_end),
-		cmocka_unit_test(reader_refuses_a_huge_length),
-		cmocka_unit_test(copy_zeroes_what_is_not_there),
-		cmocka_unit_test(child_cannot_leave_its_part),
-		cmocka_unit_test(writer_writes_both_byte_orders),
-		cmocka_unit_test(writer_writes_nothing_after_it_is_full),
+	    cmocka_unit_test(reader_reads_both_byte_orders),
+	    cmocka_unit_test(reader_stays_bad_after_an_overrun),
+	    cmocka_unit_test(reader_reads_zero_bytes_at_the_end),
+	    cmocka_unit_test(reader_refuses_a_huge_length),
+	    cmocka_unit_test(copy_zeroes_what_is_not_there),
+	    cmocka_unit_test(child_cannot_leave_its_part),
+	    cmocka_unit_test(writer_writes_both_byte_orders),
+	    cmocka_unit_test(writer_writes_nothing_after_it_is_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ static void fill(uint8_t *buf, size_t len, uint64_t seed)
 
 static void rfc_1071_example_sums_to_ddf2(void **state)
 {
-	static const uint8_t data[] = { 0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7 };
+	static const uint8_t data[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
 
 	(void)state;
 	assert_int_equal(checksum_fold(checksum_add(0, data, sizeof(data))), 0xddf2);
@@ -96,9 +96,8 @@ static void update_equals_a_new_sum(void **state)
 		sum = (uint16_t)~build_sum(0, buf, sizeof(buf));
 		before = (uint16_t)(buf[0] << 8 | buf[1]);
 		buf[1] = (uint8_t)(buf[1] | 3);
-		assert_int_equal(
-		    checksum_update(sum, before, (uint16_t)(buf[0] << 8 | buf[1])),
-		    (uint16_t)~build_sum(0, buf, sizeof(buf)));
+		assert_int_equal(checksum_update(sum, before, (uint16_t)(buf[0] << 8 | buf[1])),
+				 (uint16_t)~build_sum(0, buf, sizeof(buf)));
 	}
 }
 
@@ -107,7 +106,8 @@ static bool l4_ok(const struct build *b)
 	uint8_t buf[IP_INNER_MTU];
 	struct ip_view view;
 
-	assert_int_equal(ip_parse_packet(&view, buf, build_packet(b, buf, sizeof(buf)), IP_INNER_MTU), IP_OK);
+	assert_int_equal(
+	    ip_parse_packet(&view, buf, build_packet(b, buf, sizeof(buf)), IP_INNER_MTU), IP_OK);
 	return checksum_l4_ok(&view);
 }
 
@@ -117,18 +117,18 @@ static void transport_checksum_is_judged(void **state)
 		uint8_t proto;
 		bool v6;
 	} rows[] = {
-		{ IP_PROTO_TCP, false }, { IP_PROTO_TCP, true },   { IP_PROTO_UDP, false },
-		{ IP_PROTO_UDP, true },	 { IP_PROTO_ICMP, false }, { IP_PROTO_ICMPV6, true },
+	    {IP_PROTO_TCP, false}, {IP_PROTO_TCP, true},   {IP_PROTO_UDP, false},
+	    {IP_PROTO_UDP, true},  {IP_PROTO_ICMP, false}, {IP_PROTO_ICMPV6, true},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct build b = {
-			.src = build_ip(rows[i].v6 ? "fd00:2021:1111::a" : "100.64.0.10"),
-			.dst = build_ip(rows[i].v6 ? "2001:db8::5" : "10.20.1.1"),
-			.proto = rows[i].proto,
-			.src_port = rows[i].v6 ? 0x8000 : 0x0800,
-			.payload_len = 101,
+		    .src = build_ip(rows[i].v6 ? "fd00:2021:1111::a" : "100.64.0.10"),
+		    .dst = build_ip(rows[i].v6 ? "2001:db8::5" : "10.20.1.1"),
+		    .proto = rows[i].proto,
+		    .src_port = rows[i].v6 ? 0x8000 : 0x0800,
+		    .payload_len = 101,
 		};
 
 		assert_true(l4_ok(&b));
@@ -140,11 +140,11 @@ static void transport_checksum_is_judged(void **state)
 static void zero_udp_checksum_is_right_on_v4_only(void **state)
 {
 	struct build b = {
-		.src = build_ip("100.64.0.10"),
-		.dst = build_ip("10.20.1.1"),
-		.proto = IP_PROTO_UDP,
-		.payload_len = 5,
-		.no_checksum = true,
+	    .src = build_ip("100.64.0.10"),
+	    .dst = build_ip("10.20.1.1"),
+	    .proto = IP_PROTO_UDP,
+	    .payload_len = 5,
+	    .no_checksum = true,
 	};
 
 	(void)state;
@@ -157,10 +157,10 @@ static void zero_udp_checksum_is_right_on_v4_only(void **state)
 static void unknown_protocol_has_no_checksum(void **state)
 {
 	struct build b = {
-		.src = build_ip("100.64.0.10"),
-		.dst = build_ip("10.20.1.1"),
-		.proto = 47,
-		.payload_len = 5,
+	    .src = build_ip("100.64.0.10"),
+	    .dst = build_ip("10.20.1.1"),
+	    .proto = 47,
+	    .payload_len = 5,
 	};
 
 	(void)state;
@@ -170,15 +170,15 @@ static void unknown_protocol_has_no_checksum(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rfc_1071_example_sums_to_ddf2),
-		cmocka_unit_test(sum_equals_the_naive_one_for_every_length_and_alignment),
-		cmocka_unit_test(sum_of_ones_does_not_overflow),
-		cmocka_unit_test(sum_goes_on_over_parts_of_even_length),
-		cmocka_unit_test(copy_copies_and_sums),
-		cmocka_unit_test(update_equals_a_new_sum),
-		cmocka_unit_test(transport_checksum_is_judged),
-		cmocka_unit_test(zero_udp_checksum_is_right_on_v4_only),
-		cmocka_unit_test(unknown_protocol_has_no_checksum),
+	    cmocka_unit_test(rfc_1071_example_sums_to_ddf2),
+	    cmocka_unit_test(sum_equals_the_naive_one_for_every_length_and_alignment),
+	    cmocka_unit_test(sum_of_ones_does_not_overflow),
+	    cmocka_unit_test(sum_goes_on_over_parts_of_even_length),
+	    cmocka_unit_test(copy_copies_and_sums),
+	    cmocka_unit_test(update_equals_a_new_sum),
+	    cmocka_unit_test(transport_checksum_is_judged),
+	    cmocka_unit_test(zero_udp_checksum_is_right_on_v4_only),
+	    cmocka_unit_test(unknown_protocol_has_no_checksum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

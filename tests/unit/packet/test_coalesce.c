@@ -12,19 +12,23 @@
 
 #include "build.h"
 
-enum { MAX_PACKETS = 512, FLOWS = 24, SUPER_CAP = 70000 };
+enum {
+	MAX_PACKETS = 512,
+	FLOWS = 24,
+	SUPER_CAP = 70000
+};
 
 /* A batch as the receive side holds it, and what came out of the coalescer, cut up again. */
 struct batch {
 	struct coalescer *c;
-	uint8_t sent[MAX_PACKETS][IP_INNER_MTU];	/* may be patched by the coalescer */
-	uint8_t want[MAX_PACKETS][IP_INNER_MTU];	/* as it went in */
+	uint8_t sent[MAX_PACKETS][IP_INNER_MTU]; /* may be patched by the coalescer */
+	uint8_t want[MAX_PACKETS][IP_INNER_MTU]; /* as it went in */
 	size_t len[MAX_PACKETS];
 	size_t n;
 	uint8_t got[MAX_PACKETS][IP_INNER_MTU];
 	size_t got_len[MAX_PACKETS];
 	size_t n_got;
-	struct vnet_hdr hdr[MAX_PACKETS];	/* of each write */
+	struct vnet_hdr hdr[MAX_PACKETS]; /* of each write */
 	uint32_t packets[MAX_PACKETS];
 	size_t n_writes;
 	uint8_t super[SUPER_CAP];
@@ -110,18 +114,18 @@ static void assert_same(const struct batch *t)
 static struct build tcp(size_t payload)
 {
 	return (struct build){
-		.src = { IP_V4, { 100, 64, 0, 10 } },
-		.dst = { IP_V4, { 10, 20, 1, 1 } },
-		.proto = IP_PROTO_TCP,
-		.ttl = 64,
-		.id = 7,
-		.src_port = 50000,
-		.dst_port = 443,
-		.seq = 1000,
-		.ack = 5,
-		.window = 100,
-		.flags = 0x10,
-		.payload_len = payload,
+	    .src = {IP_V4, {100, 64, 0, 10}},
+	    .dst = {IP_V4, {10, 20, 1, 1}},
+	    .proto = IP_PROTO_TCP,
+	    .ttl = 64,
+	    .id = 7,
+	    .src_port = 50000,
+	    .dst_port = 443,
+	    .seq = 1000,
+	    .ack = 5,
+	    .window = 100,
+	    .flags = 0x10,
+	    .payload_len = payload,
 	};
 }
 
@@ -153,7 +157,7 @@ static void tcp_segments_join_until_a_shorter_one(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(1000);
-	static const uint32_t want[] = { 3, 1 };
+	static const uint32_t want[] = {3, 1};
 
 	assert_true(add(t, &b));
 	advance(&b, 1000);
@@ -179,7 +183,7 @@ static void super_header_has_length_checksum_and_pseudo_sum(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(500);
-	uint8_t pseudo[12] = { 100, 64, 0, 10, 10, 20, 1, 1, 0, 6, 1020 >> 8, 1020 & 0xff };
+	uint8_t pseudo[12] = {100, 64, 0, 10, 10, 20, 1, 1, 0, 6, 1020 >> 8, 1020 & 0xff};
 	uint8_t *head = t->sent[0];
 	uint16_t sum = (uint16_t)build_sum(0, pseudo, sizeof(pseudo));
 	struct tun_write w;
@@ -203,7 +207,7 @@ static void v6_and_udp_have_their_own_types(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(600);
-	static const uint32_t want[] = { 2, 2, 2 };
+	static const uint32_t want[] = {2, 2, 2};
 
 	b.src = build_ip("fd00:2021:1111::a");
 	b.dst = build_ip("2001:db8::5");
@@ -236,7 +240,7 @@ static void push_closes_a_group(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(800);
-	static const uint32_t want[] = { 2, 1, 1 };
+	static const uint32_t want[] = {2, 1, 1};
 
 	assert_true(add(t, &b));
 	advance(&b, 800);
@@ -253,9 +257,10 @@ static void push_closes_a_group(void **state)
 }
 
 /* Two in-sequence segments, the second changed by @row: they must not be joined. */
-static void assert_not_joined(struct batch *t, const struct build *first, const struct build *second)
+static void assert_not_joined(struct batch *t, const struct build *first,
+			      const struct build *second)
 {
-	static const uint32_t want[] = { 1, 1 };
+	static const uint32_t want[] = {1, 1};
 
 	t->n = 0;
 	assert_true(add(t, first));
@@ -267,18 +272,18 @@ static void assert_not_joined(struct batch *t, const struct build *first, const 
 
 static void tcp_fields_that_differ_keep_segments_apart(void **state)
 {
-	static const uint8_t ts1[12] = { 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2 };
-	static const uint8_t ts2[12] = { 1, 1, 8, 10, 0, 0, 0, 3, 0, 0, 0, 2 };
+	static const uint8_t ts1[12] = {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2};
+	static const uint8_t ts2[12] = {1, 1, 8, 10, 0, 0, 0, 3, 0, 0, 0, 2};
 	struct batch *t = *state;
 	struct build a = tcp(700);
 	struct build b;
 
-#define DIFFERS(change)                                                                            \
-	do {                                                                                       \
-		b = a;                                                                             \
-		advance(&b, 700);                                                                  \
-		change;                                                                            \
-		assert_not_joined(t, &a, &b);                                                      \
+#define DIFFERS(change)                       \
+	do {                                  \
+		b = a;                        \
+		advance(&b, 700);             \
+		change;                       \
+		assert_not_joined(t, &a, &b); \
 	} while (0)
 	DIFFERS(b.seq++);
 	DIFFERS(b.ack++);
@@ -314,7 +319,7 @@ static void ids_need_no_order_when_fragmenting_is_forbidden(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(700);
-	static const uint32_t want[] = { 2 };
+	static const uint32_t want[] = {2};
 
 	b.dont_fragment = true;
 	assert_true(add(t, &b));
@@ -327,10 +332,10 @@ static void ids_need_no_order_when_fragmenting_is_forbidden(void **state)
 
 static void equal_options_join(void **state)
 {
-	static const uint8_t ts[12] = { 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2 };
+	static const uint8_t ts[12] = {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2};
 	struct batch *t = *state;
 	struct build b = tcp(700);
-	static const uint32_t want[] = { 2 };
+	static const uint32_t want[] = {2};
 
 	b.tcp_options = ts;
 	b.tcp_options_len = sizeof(ts);
@@ -347,7 +352,7 @@ static void wrong_checksum_goes_alone_and_unmarked(void **state)
 {
 	struct batch *t = *state;
 	struct build b = udp(300);
-	static const uint32_t want[] = { 1, 1, 1, 1 };
+	static const uint32_t want[] = {1, 1, 1, 1};
 
 	assert_true(add(t, &b));
 	advance(&b, 300);
@@ -373,13 +378,14 @@ static void wrong_ip_header_checksum_is_not_repaired(void **state)
 	struct batch *t = *state;
 	struct build b = udp(300);
 	struct ip_view view;
-	static const uint32_t want[] = { 1, 1 };
+	static const uint32_t want[] = {1, 1};
 
 	for (int i = 0; i < 2; i++) {
 		t->len[t->n] = build_packet(&b, t->sent[t->n], IP_INNER_MTU);
 		t->sent[t->n][10] ^= (uint8_t)i;
 		memcpy(t->want[t->n], t->sent[t->n], IP_INNER_MTU);
-		assert_int_equal(ip_parse_packet(&view, t->sent[t->n], t->len[t->n], IP_INNER_MTU), IP_OK);
+		assert_int_equal(ip_parse_packet(&view, t->sent[t->n], t->len[t->n], IP_INNER_MTU),
+				 IP_OK);
 		assert_true(coalescer_add(t->c, &view));
 		t->n++;
 		advance(&b, 300);
@@ -393,7 +399,7 @@ static void udp_datagrams_join_up_to_64(void **state)
 {
 	struct batch *t = *state;
 	struct build b = udp(100);
-	static const uint32_t want[] = { 64, 6, 1 };
+	static const uint32_t want[] = {64, 6, 1};
 
 	for (int i = 0; i < 70; i++) {
 		assert_true(add(t, &b));
@@ -410,7 +416,7 @@ static void joined_packet_stays_below_64_kib(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(1240);
-	static const uint32_t want[] = { 52, 52, 1 };
+	static const uint32_t want[] = {52, 52, 1};
 
 	for (int i = 0; i < 105; i++) {
 		assert_true(add(t, &b));
@@ -426,7 +432,7 @@ static void nothing_overtakes_within_a_flow(void **state)
 	struct batch *t = *state;
 	struct build b = tcp(900);
 	struct build ack;
-	static const uint32_t want[] = { 1, 1, 2 };
+	static const uint32_t want[] = {1, 1, 2};
 
 	assert_true(add(t, &b));
 	advance(&b, 900);
@@ -512,7 +518,7 @@ static void disabled_coalescer_sends_singles(void **state)
 {
 	struct batch *t = *state;
 	struct build b = tcp(700);
-	static const uint32_t want[] = { 1, 1 };
+	static const uint32_t want[] = {1, 1};
 
 	coalescer_disable(t->c);
 	assert_true(add(t, &b));
@@ -527,7 +533,7 @@ static void udp_joining_can_be_left_out(void **state)
 {
 	struct batch *t = *state;
 	struct build b = udp(700);
-	static const uint32_t want[] = { 1, 1, 2 };
+	static const uint32_t want[] = {1, 1, 2};
 
 	coalescer_free(t->c);
 	t->c = coalescer_new(MAX_PACKETS, true, false);
@@ -558,7 +564,8 @@ static void gather_refuses_a_short_buffer(void **state)
 	assert_false(coalescer_next(t->c, &w));
 }
 
-/* One random step of a flow: mostly the next segment, now and then something that breaks the row. */
+/* One random step of a flow: mostly the next segment, now and then something that breaks the row.
+ */
 static void mutate(struct build *b, const struct rng *rng)
 {
 	switch (rng_below(rng, 24)) {
@@ -656,25 +663,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		CASE(tcp_segments_join_until_a_shorter_one),
-		CASE(super_header_has_length_checksum_and_pseudo_sum),
-		CASE(v6_and_udp_have_their_own_types),
-		CASE(push_closes_a_group),
-		CASE(tcp_fields_that_differ_keep_segments_apart),
-		CASE(ids_need_no_order_when_fragmenting_is_forbidden),
-		CASE(equal_options_join),
-		CASE(wrong_checksum_goes_alone_and_unmarked),
-		CASE(wrong_ip_header_checksum_is_not_repaired),
-		CASE(udp_datagrams_join_up_to_64),
-		CASE(joined_packet_stays_below_64_kib),
-		CASE(nothing_overtakes_within_a_flow),
-		CASE(interleaved_flows_join_each_on_its_own),
-		CASE(seventeenth_flow_closes_the_oldest_group),
-		CASE(full_batch_is_refused_until_the_flush),
-		CASE(disabled_coalescer_sends_singles),
-		CASE(udp_joining_can_be_left_out),
-		CASE(gather_refuses_a_short_buffer),
-		CASE(random_flows_come_out_as_they_went_in),
+	    CASE(tcp_segments_join_until_a_shorter_one),
+	    CASE(super_header_has_length_checksum_and_pseudo_sum),
+	    CASE(v6_and_udp_have_their_own_types),
+	    CASE(push_closes_a_group),
+	    CASE(tcp_fields_that_differ_keep_segments_apart),
+	    CASE(ids_need_no_order_when_fragmenting_is_forbidden),
+	    CASE(equal_options_join),
+	    CASE(wrong_checksum_goes_alone_and_unmarked),
+	    CASE(wrong_ip_header_checksum_is_not_repaired),
+	    CASE(udp_datagrams_join_up_to_64),
+	    CASE(joined_packet_stays_below_64_kib),
+	    CASE(nothing_overtakes_within_a_flow),
+	    CASE(interleaved_flows_join_each_on_its_own),
+	    CASE(seventeenth_flow_closes_the_oldest_group),
+	    CASE(full_batch_is_refused_until_the_flush),
+	    CASE(disabled_coalescer_sends_singles),
+	    CASE(udp_joining_can_be_left_out),
+	    CASE(gather_refuses_a_short_buffer),
+	    CASE(random_flows_come_out_as_they_went_in),
 #undef CASE
 	};
 

@@ -12,28 +12,31 @@
 
 #include "build.h"
 
-enum { MSS = 1000, CAP = 70000 };
+enum {
+	MSS = 1000,
+	CAP = 70000
+};
 
 static uint8_t super[CAP];
 
-static const uint8_t timestamps[12] = { 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2 };
+static const uint8_t timestamps[12] = {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2};
 
 static struct build of_kind(uint8_t proto, bool v6)
 {
 	struct build b = {
-		.src = build_ip(v6 ? "2001:db8::5" : "10.20.1.1"),
-		.dst = build_ip(v6 ? "fd00:2021:1111::a" : "100.64.0.10"),
-		.proto = proto,
-		.ttl = 63,
-		.tos = 0x28,
-		.id = 0xfffe,
-		.dont_fragment = true,
-		.src_port = 443,
-		.dst_port = 50000,
-		.seq = 0xfffffc00,
-		.ack = 77,
-		.window = 512,
-		.flags = 0x10,
+	    .src = build_ip(v6 ? "2001:db8::5" : "10.20.1.1"),
+	    .dst = build_ip(v6 ? "fd00:2021:1111::a" : "100.64.0.10"),
+	    .proto = proto,
+	    .ttl = 63,
+	    .tos = 0x28,
+	    .id = 0xfffe,
+	    .dont_fragment = true,
+	    .src_port = 443,
+	    .dst_port = 50000,
+	    .seq = 0xfffffc00,
+	    .ack = 77,
+	    .window = 512,
+	    .flags = 0x10,
 	};
 
 	if (proto == IP_PROTO_TCP) {
@@ -49,12 +52,14 @@ static struct vnet_hdr header_for(const struct build *b)
 	bool tcp = b->proto == IP_PROTO_TCP;
 
 	return (struct vnet_hdr){
-		.flags = VNET_F_NEEDS_CSUM,
-		.gso_type = !tcp ? VNET_GSO_UDP_L4 : v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4,
-		.hdr_len = 9999, /* not to be trusted */
-		.gso_size = MSS,
-		.csum_start = v6 ? 40 : 20,
-		.csum_offset = tcp ? 16 : 6,
+	    .flags = VNET_F_NEEDS_CSUM,
+	    .gso_type = !tcp ? VNET_GSO_UDP_L4
+			: v6 ? VNET_GSO_TCPV6
+			     : VNET_GSO_TCPV4,
+	    .hdr_len = 9999, /* not to be trusted */
+	    .gso_size = MSS,
+	    .csum_start = v6 ? 40 : 20,
+	    .csum_offset = tcp ? 16 : 6,
 	};
 }
 
@@ -107,7 +112,8 @@ static void check_split(const struct build *b, size_t payload_len)
 
 static void super_packets_are_cut_into_complete_segments(void **state)
 {
-	static const size_t lens[] = { 1, MSS - 1, MSS, MSS + 1, 3 * MSS, 5 * MSS + 123, 60 * MSS + 1 };
+	static const size_t lens[] = {1,       MSS - 1,       MSS,         MSS + 1,
+				      3 * MSS, 5 * MSS + 123, 60 * MSS + 1};
 
 	(void)state;
 	for (int kind = 0; kind < 4; kind++) {
@@ -133,8 +139,8 @@ static void fin_and_psh_stay_on_the_last_cwr_on_the_first(void **state)
 	hdr = header_for(&b);
 	hdr.gso_type |= VNET_GSO_ECN;
 	b.payload_len = 3 * MSS;
-	assert_true(gso_split_begin(&s, &hdr, super, build_packet(&b, super, sizeof(super)),
-				    &verdict));
+	assert_true(
+	    gso_split_begin(&s, &hdr, super, build_packet(&b, super, sizeof(super)), &verdict));
 	for (int k = 0; k < 3; k++) {
 		gso_split_next(&s, out);
 		flags[k] = out[33];
@@ -207,7 +213,7 @@ static void number_of_segments_is_bounded(void **state)
 static void single_packet_passes_unchanged(void **state)
 {
 	struct build b = of_kind(IP_PROTO_UDP, false);
-	struct vnet_hdr hdr = { .flags = 0 };
+	struct vnet_hdr hdr = {.flags = 0};
 	struct gso_split s;
 	enum ip_verdict verdict;
 	uint8_t want[IP_INNER_MTU];
@@ -234,7 +240,8 @@ static void put_partial_sum(const struct build *b, uint8_t *packet, size_t len, 
 	uint16_t sum;
 
 	assert_int_equal(ip_parse_packet(&view, packet, len, IP_INNER_MTU), IP_OK);
-	sum = (uint16_t)build_sum((uint32_t)(len - l4_at) + b->proto, b->src.bytes, ip_len(&b->src));
+	sum =
+	    (uint16_t)build_sum((uint32_t)(len - l4_at) + b->proto, b->src.bytes, ip_len(&b->src));
 	sum = (uint16_t)build_sum(sum, b->dst.bytes, ip_len(&b->dst));
 	packet[l4_at + field] = (uint8_t)(sum >> 8);
 	packet[l4_at + field + 1] = (uint8_t)sum;
@@ -291,9 +298,15 @@ static void checksum_position_must_lie_inside(void **state)
 	b.payload_len = 10; /* 38 bytes in all */
 	hdr.gso_type = VNET_GSO_NONE;
 	assert_int_equal(verdict_of(&b, &hdr), IP_OK);
-	hdr.csum_offset = 16;
+	hdr.csum_offset = 4; /* would overwrite the length */
+	assert_int_equal(verdict_of(&b, &hdr), IP_MALFORMED);
+	hdr.csum_start = 28; /* a packet inside the payload */
+	hdr.csum_offset = 8;
 	assert_int_equal(verdict_of(&b, &hdr), IP_OK);
-	hdr.csum_offset = 17;
+	hdr.csum_offset = 9;
+	assert_int_equal(verdict_of(&b, &hdr), IP_MALFORMED);
+	hdr.csum_start = 27;
+	hdr.csum_offset = 0;
 	assert_int_equal(verdict_of(&b, &hdr), IP_MALFORMED);
 	hdr.csum_offset = 65535;
 	hdr.csum_start = 65535;
@@ -306,7 +319,7 @@ static void checksum_position_must_lie_inside(void **state)
 static void fragments_are_told_apart(void **state)
 {
 	struct build b = of_kind(IP_PROTO_UDP, false);
-	struct vnet_hdr hdr = { .flags = 0 };
+	struct vnet_hdr hdr = {.flags = 0};
 	struct gso_split s;
 	enum ip_verdict verdict;
 	size_t len = build_packet(&b, super, sizeof(super));
@@ -329,8 +342,8 @@ static void rewrite_between_begin_and_first_segment_takes_part(void **state)
 
 	(void)state;
 	b.payload_len = 2 * MSS;
-	assert_true(gso_split_begin(&s, &hdr, super, build_packet(&b, super, sizeof(super)),
-				    &verdict));
+	assert_true(
+	    gso_split_begin(&s, &hdr, super, build_packet(&b, super, sizeof(super)), &verdict));
 	s.view.src = build_ip("100.96.0.1");
 	memcpy(super + 12, s.view.src.bytes, 4);
 	while ((len = gso_split_next_len(&s)) > 0) {
@@ -344,12 +357,12 @@ static void rewrite_between_begin_and_first_segment_takes_part(void **state)
 static void vnet_header_round_trips(void **state)
 {
 	struct vnet_hdr hdr = {
-		.flags = 1,
-		.gso_type = VNET_GSO_TCPV6 | VNET_GSO_ECN,
-		.hdr_len = 0x1234,
-		.gso_size = 0x5678,
-		.csum_start = 0x9abc,
-		.csum_offset = 0xdef0,
+	    .flags = 1,
+	    .gso_type = VNET_GSO_TCPV6 | VNET_GSO_ECN,
+	    .hdr_len = 0x1234,
+	    .gso_size = 0x5678,
+	    .csum_start = 0x9abc,
+	    .csum_offset = 0xdef0,
 	};
 	struct vnet_hdr back;
 	uint8_t buf[VNET_HDR_LEN];
@@ -366,18 +379,18 @@ static void vnet_header_round_trips(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(super_packets_are_cut_into_complete_segments),
-		cmocka_unit_test(fin_and_psh_stay_on_the_last_cwr_on_the_first),
-		cmocka_unit_test(vnet_header_must_fit_the_packet),
-		cmocka_unit_test(segments_stay_within_the_mtu),
-		cmocka_unit_test(number_of_segments_is_bounded),
-		cmocka_unit_test(single_packet_passes_unchanged),
-		cmocka_unit_test(partial_checksum_is_completed),
-		cmocka_unit_test(zero_udp_checksum_is_sent_as_all_ones),
-		cmocka_unit_test(checksum_position_must_lie_inside),
-		cmocka_unit_test(fragments_are_told_apart),
-		cmocka_unit_test(rewrite_between_begin_and_first_segment_takes_part),
-		cmocka_unit_test(vnet_header_round_trips),
+	    cmocka_unit_test(super_packets_are_cut_into_complete_segments),
+	    cmocka_unit_test(fin_and_psh_stay_on_the_last_cwr_on_the_first),
+	    cmocka_unit_test(vnet_header_must_fit_the_packet),
+	    cmocka_unit_test(segments_stay_within_the_mtu),
+	    cmocka_unit_test(number_of_segments_is_bounded),
+	    cmocka_unit_test(single_packet_passes_unchanged),
+	    cmocka_unit_test(partial_checksum_is_completed),
+	    cmocka_unit_test(zero_udp_checksum_is_sent_as_all_ones),
+	    cmocka_unit_test(checksum_position_must_lie_inside),
+	    cmocka_unit_test(fragments_are_told_apart),
+	    cmocka_unit_test(rewrite_between_begin_and_first_segment_takes_part),
+	    cmocka_unit_test(vnet_header_round_trips),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,26 +11,28 @@
 #include "build.h"
 #include "vectors.h"
 
-enum { V6_FIXED = 40 };
+enum {
+	V6_FIXED = 40
+};
 
 static const struct build udp4 = {
-	.src = { IP_V4, { 100, 64, 0, 10 } },
-	.dst = { IP_V4, { 10, 20, 1, 1 } },
-	.proto = IP_PROTO_UDP,
-	.ttl = 64,
-	.src_port = 1000,
-	.dst_port = 53,
-	.payload_len = 8,
+    .src = {IP_V4, {100, 64, 0, 10}},
+    .dst = {IP_V4, {10, 20, 1, 1}},
+    .proto = IP_PROTO_UDP,
+    .ttl = 64,
+    .src_port = 1000,
+    .dst_port = 53,
+    .payload_len = 8,
 };
 
 static const struct build udp6 = {
-	.src = { IP_V6, { 0xfd, 0, 0x20, 0x21, 0x11, 0x11, [15] = 0x0a } },
-	.dst = { IP_V6, { 0x20, 1, 0x0d, 0xb8, [15] = 5 } },
-	.proto = IP_PROTO_UDP,
-	.ttl = 64,
-	.src_port = 1000,
-	.dst_port = 53,
-	.payload_len = 8,
+    .src = {IP_V6, {0xfd, 0, 0x20, 0x21, 0x11, 0x11, [15] = 0x0a}},
+    .dst = {IP_V6, {0x20, 1, 0x0d, 0xb8, [15] = 5}},
+    .proto = IP_PROTO_UDP,
+    .ttl = 64,
+    .src_port = 1000,
+    .dst_port = 53,
+    .payload_len = 8,
 };
 
 static void parser_follows_the_vectors(void **state)
@@ -151,12 +153,14 @@ static void every_cut_of_a_packet_is_refused(void **state)
 
 		for (size_t cut = 0; cut < len; cut++) {
 			assert_int_equal(ip_trim(packet, cut), 0);
-			assert_int_equal(ip_parse_packet(&view, packet, cut, IP_INNER_MTU), IP_MALFORMED);
+			assert_int_equal(ip_parse_packet(&view, packet, cut, IP_INNER_MTU),
+					 IP_MALFORMED);
 		}
 	}
 }
 
-/* An IPv6 UDP packet with @n extension headers in front; types and lengths (all bytes) are given. */
+/* An IPv6 UDP packet with @n extension headers in front; types and lengths (all bytes) are given.
+ */
 static size_t with_extensions(uint8_t *out, const uint8_t *types, const size_t *lens, size_t n,
 			      uint8_t routing_type)
 {
@@ -187,8 +191,8 @@ static size_t with_extensions(uint8_t *out, const uint8_t *types, const size_t *
 
 static void extension_headers_are_walked(void **state)
 {
-	static const uint8_t types[] = { 0, 60, 43, 44, 51, 60 };
-	static const size_t lens[] = { 8, 24, 8, 8, 12, 16 };
+	static const uint8_t types[] = {0, 60, 43, 44, 51, 60};
+	static const size_t lens[] = {8, 24, 8, 8, 12, 16};
 	uint8_t packet[1024];
 	struct ip_view view;
 	size_t len = with_extensions(packet, types, lens, 6, 2);
@@ -203,8 +207,8 @@ static void extension_headers_are_walked(void **state)
 
 static void ninth_extension_header_is_refused(void **state)
 {
-	static const uint8_t types[9] = { 60, 60, 60, 60, 60, 60, 60, 60, 60 };
-	static const size_t lens[9] = { 8, 8, 8, 8, 8, 8, 8, 8, 8 };
+	static const uint8_t types[9] = {60, 60, 60, 60, 60, 60, 60, 60, 60};
+	static const size_t lens[9] = {8, 8, 8, 8, 8, 8, 8, 8, 8};
 	uint8_t packet[1024];
 	struct ip_view view;
 	size_t len = with_extensions(packet, types, lens, 8, 0);
@@ -217,8 +221,8 @@ static void ninth_extension_header_is_refused(void **state)
 
 static void source_routes_are_seen(void **state)
 {
-	static const uint8_t routing[] = { 43 };
-	static const size_t eight[] = { 8 };
+	static const uint8_t routing[] = {43};
+	static const size_t eight[] = {8};
 	uint8_t packet[1024];
 	struct ip_view view;
 	size_t len = with_extensions(packet, routing, eight, 1, 0);
@@ -249,13 +253,14 @@ static bool options_are_a_source_route(const uint8_t options[8])
 static void source_route_is_found_among_other_options(void **state)
 {
 	(void)state;
-	assert_true(options_are_a_source_route((const uint8_t[8]){ 131, 7, 4, 10, 0, 0, 1, 0 }));
-	assert_true(options_are_a_source_route((const uint8_t[8]){ 1, 137, 7, 4, 10, 0, 0, 1 }));
-	assert_true(options_are_a_source_route((const uint8_t[8]){ 7, 3, 4, 1, 1, 131, 3, 4 }));
-	assert_false(options_are_a_source_route((const uint8_t[8]){ 7, 7, 4, 131, 137, 131, 137, 0 }));
-	assert_false(options_are_a_source_route((const uint8_t[8]){ 0, 131, 3, 4, 0, 0, 0, 0 }));
-	assert_false(options_are_a_source_route((const uint8_t[8]){ 7, 0, 131, 3, 4, 0, 0, 0 }));
-	assert_false(options_are_a_source_route((const uint8_t[8]){ 7, 200, 131, 3, 4, 0, 0, 0 }));
+	assert_true(options_are_a_source_route((const uint8_t[8]){131, 7, 4, 10, 0, 0, 1, 0}));
+	assert_true(options_are_a_source_route((const uint8_t[8]){1, 137, 7, 4, 10, 0, 0, 1}));
+	assert_true(options_are_a_source_route((const uint8_t[8]){7, 3, 4, 1, 1, 131, 3, 4}));
+	assert_false(
+	    options_are_a_source_route((const uint8_t[8]){7, 7, 4, 131, 137, 131, 137, 0}));
+	assert_false(options_are_a_source_route((const uint8_t[8]){0, 131, 3, 4, 0, 0, 0, 0}));
+	assert_false(options_are_a_source_route((const uint8_t[8]){7, 0, 131, 3, 4, 0, 0, 0}));
+	assert_false(options_are_a_source_route((const uint8_t[8]){7, 200, 131, 3, 4, 0, 0, 0}));
 }
 
 static size_t build_icmp(uint8_t *out, bool v6, uint8_t type, uint8_t code, const uint8_t *quote,
@@ -319,15 +324,15 @@ static void error_type_is_seen_even_without_a_quote(void **state)
 		uint8_t type;
 		bool error;
 	} rows[] = {
-		{ false, 3, true }, { false, 4, true },	  { false, 5, true },	{ false, 11, true },
-		{ false, 12, true }, { false, 8, false }, { false, 13, false }, { true, 1, true },
-		{ true, 4, true },  { true, 127, true },  { true, 128, false }, { true, 135, false },
+	    {false, 3, true},  {false, 4, true},  {false, 5, true},   {false, 11, true},
+	    {false, 12, true}, {false, 8, false}, {false, 13, false}, {true, 1, true},
+	    {true, 4, true},   {true, 127, true}, {true, 128, false}, {true, 135, false},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		uint8_t packet[IP_INNER_MTU];
-		uint8_t none[12] = { 0 };
+		uint8_t none[12] = {0};
 		struct ip_view view;
 		size_t len = build_icmp(packet, rows[i].v6, rows[i].type, 0, none, sizeof(none));
 
@@ -395,7 +400,7 @@ static void unusable_quotes_make_no_error(void **state)
 
 static void timestamp_has_exactly_twenty_bytes(void **state)
 {
-	uint8_t zeros[16] = { 0 };
+	uint8_t zeros[16] = {0};
 	uint8_t packet[IP_INNER_MTU];
 	struct ip_view view;
 	size_t len;
@@ -445,22 +450,22 @@ static void view_is_untouched_on_failure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parser_follows_the_vectors),
-		cmocka_unit_test(ecn_merges_as_the_vectors_say),
-		cmocka_unit_test(view_has_addresses_ports_and_flags),
-		cmocka_unit_test(length_limit_is_the_callers),
-		cmocka_unit_test(every_cut_of_a_packet_is_refused),
-		cmocka_unit_test(extension_headers_are_walked),
-		cmocka_unit_test(ninth_extension_header_is_refused),
-		cmocka_unit_test(source_routes_are_seen),
-		cmocka_unit_test(source_route_is_found_among_other_options),
-		cmocka_unit_test(icmp_kinds_follow_type_and_code),
-		cmocka_unit_test(error_type_is_seen_even_without_a_quote),
-		cmocka_unit_test(quote_gives_the_quoted_flow),
-		cmocka_unit_test(unusable_quotes_make_no_error),
-		cmocka_unit_test(timestamp_has_exactly_twenty_bytes),
-		cmocka_unit_test(v4_authentication_header_is_another_protocol),
-		cmocka_unit_test(view_is_untouched_on_failure),
+	    cmocka_unit_test(parser_follows_the_vectors),
+	    cmocka_unit_test(ecn_merges_as_the_vectors_say),
+	    cmocka_unit_test(view_has_addresses_ports_and_flags),
+	    cmocka_unit_test(length_limit_is_the_callers),
+	    cmocka_unit_test(every_cut_of_a_packet_is_refused),
+	    cmocka_unit_test(extension_headers_are_walked),
+	    cmocka_unit_test(ninth_extension_header_is_refused),
+	    cmocka_unit_test(source_routes_are_seen),
+	    cmocka_unit_test(source_route_is_found_among_other_options),
+	    cmocka_unit_test(icmp_kinds_follow_type_and_code),
+	    cmocka_unit_test(error_type_is_seen_even_without_a_quote),
+	    cmocka_unit_test(quote_gives_the_quoted_flow),
+	    cmocka_unit_test(unusable_quotes_make_no_error),
+	    cmocka_unit_test(timestamp_has_exactly_twenty_bytes),
+	    cmocka_unit_test(v4_authentication_header_is_another_protocol),
+	    cmocka_unit_test(view_is_untouched_on_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -319,6 +319,9 @@ static void read_refuses_every_truncation_and_type_with_top_bits(void **state)
 	for (size_t len = 0; len < w.len; len++)
 		assert_false(reads(w.bytes, len));
 	assert_true(reads(w.bytes, w.len));
+	w.len = STUN_HEADER_LEN;
+	w.bytes[3] = 0; /* no attributes: no FINGERPRINT that would notice */
+	assert_true(reads(w.bytes, w.len));
 	w.bytes[0] |= 0x80;
 	assert_false(reads(w.bytes, w.len));
 	w.bytes[0] ^= 0xc0;
@@ -382,6 +385,27 @@ static void attribute_sizes_are_exact(void **state)
 			struct wire w = one_attr(fixed[i].attr, 0, len);
 
 			assert_int_equal(reads(w.bytes, w.len), len == fixed[i].len);
+		}
+	}
+}
+
+static void address_sizes_are_exact(void **state)
+{
+	static const enum stun_attr attrs[] = {STUN_ATTR_XOR_MAPPED_ADDRESS,
+					       STUN_ATTR_XOR_PEER_ADDRESS,
+					       STUN_ATTR_XOR_RELAYED_ADDRESS};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(attrs); i++) {
+		for (size_t len = 0; len <= 24; len++) {
+			/* Every byte is the family: the second of them is what is read. */
+			struct wire v4 = one_attr(attrs[i], 1, len);
+			struct wire v6 = one_attr(attrs[i], 2, len);
+			struct wire none = one_attr(attrs[i], 0, len);
+
+			assert_int_equal(reads(v4.bytes, v4.len), len == 8);
+			assert_int_equal(reads(v6.bytes, v6.len), len == 20);
+			assert_false(reads(none.bytes, none.len));
 		}
 	}
 }
@@ -561,6 +585,7 @@ int main(void)
 	    cmocka_unit_test(read_refuses_every_truncation_and_type_with_top_bits),
 	    cmocka_unit_test(every_changed_byte_is_noticed),
 	    cmocka_unit_test(attribute_sizes_are_exact),
+	    cmocka_unit_test(address_sizes_are_exact),
 	    cmocka_unit_test(text_limits_hold_at_and_beyond),
 	    cmocka_unit_test(error_codes_outside_300_to_699_are_refused),
 	    cmocka_unit_test(first_of_a_repeated_attribute_counts),

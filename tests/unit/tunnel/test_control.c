@@ -67,7 +67,7 @@ static void goodbye_equals_the_vector(void **state)
 
 static void event_behind_extension_headers_is_found(void **state)
 {
-	uint8_t packet[56] = { 0x60, 0, 0, 0, 0, 16, 60, 0, [40] = 255, [48] = 2 };
+	uint8_t packet[56] = {0x60, 0, 0, 0, 0, 16, 60, 0, [40] = 255, [48] = 2};
 	struct ip_view view;
 
 	(void)state;
@@ -80,9 +80,9 @@ static void event_behind_extension_headers_is_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(control_packets_are_told_apart_as_the_vectors_say),
-		cmocka_unit_test(goodbye_equals_the_vector),
-		cmocka_unit_test(event_behind_extension_headers_is_found),
+	    cmocka_unit_test(control_packets_are_told_apart_as_the_vectors_say),
+	    cmocka_unit_test(goodbye_equals_the_vector),
+	    cmocka_unit_test(event_behind_extension_headers_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,8 @@ static void decisions_follow_the_vectors(void **state)
 			const char *proto = vectors_string(want, "proto");
 			uint16_t port = (uint16_t)vectors_u64(want, "port");
 
-			if (filter_permits(set, kind_of(proto), port) != vectors_bool(want, "allowed"))
+			if (filter_permits(set, kind_of(proto), port) !=
+			    vectors_bool(want, "allowed"))
 				fail_msg("%s: %s %u", vectors_string(row, "name"), proto,
 					 (unsigned)port);
 			rows++;
@@ -41,7 +42,8 @@ static void decisions_follow_the_vectors(void **state)
 	cJSON_Delete(json);
 }
 
-static bool naive(const struct filter *filters, size_t n, enum filter_protocol protocol, uint32_t port)
+static bool naive(const struct filter *filters, size_t n, enum filter_protocol protocol,
+		  uint32_t port)
 {
 	for (size_t i = 0; i < n; i++)
 		if (filters[i].protocol == protocol && filters[i].port_start <= port &&
@@ -66,9 +68,9 @@ static void every_port_agrees_with_the_plain_list(void **state)
 			uint32_t len = (uint32_t)rng_below(&rng, round % 2 ? 40 : 4000);
 
 			filters[i] = (struct filter){
-				.protocol = rng_below(&rng, 2) ? FILTER_TCP : FILTER_UDP,
-				.port_start = (uint16_t)start,
-				.port_end = (uint16_t)(start + len < 65536 ? start + len : 65535),
+			    .protocol = rng_below(&rng, 2) ? FILTER_TCP : FILTER_UDP,
+			    .port_start = (uint16_t)start,
+			    .port_end = (uint16_t)(start + len < 65536 ? start + len : 65535),
 			};
 		}
 		set = filter_set_new(filters, n);
@@ -91,7 +93,7 @@ static void list_has_a_limit(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(filters); i++)
-		filters[i] = (struct filter){ FILTER_TCP, (uint16_t)(2 * i), (uint16_t)(2 * i) };
+		filters[i] = (struct filter){FILTER_TCP, (uint16_t)(2 * i), (uint16_t)(2 * i)};
 	set = filter_set_new(filters, RESOURCE_MAX_FILTERS);
 	assert_non_null(set);
 	assert_true(filter_permits(set, IP_KIND_TCP, 2 * (RESOURCE_MAX_FILTERS - 1)));
@@ -102,7 +104,7 @@ static void list_has_a_limit(void **state)
 
 static void set_lives_until_its_last_reference(void **state)
 {
-	struct filter one = { FILTER_TCP, 1, 1 };
+	struct filter one = {FILTER_TCP, 1, 1};
 	struct filter_set *set = filter_set_new(&one, 1);
 	struct filter_set *second;
 
@@ -118,10 +120,10 @@ static void set_lives_until_its_last_reference(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(decisions_follow_the_vectors),
-		cmocka_unit_test(every_port_agrees_with_the_plain_list),
-		cmocka_unit_test(list_has_a_limit),
-		cmocka_unit_test(set_lives_until_its_last_reference),
+	    cmocka_unit_test(decisions_follow_the_vectors),
+	    cmocka_unit_test(every_port_agrees_with_the_plain_list),
+	    cmocka_unit_test(list_has_a_limit),
+	    cmocka_unit_test(set_lives_until_its_last_reference),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

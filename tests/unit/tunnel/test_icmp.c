@@ -11,7 +11,8 @@
 #include "build.h"
 #include "vectors.h"
 
-/* The answer to a vector's trigger, byte for byte; our identification is 0 and DF set, like the vectors'. */
+/* The answer to a vector's trigger, byte for byte; our identification is 0 and DF set, like the
+ * vectors'. */
 static void answers_equal_the_vectors(void **state)
 {
 	cJSON *json = vectors_load(VECTORS_DIR "/dataplane-icmp.json");
@@ -48,17 +49,19 @@ static struct ip_view view_of(const struct build *b, uint8_t *packet)
 {
 	struct ip_view view;
 
-	assert_int_equal(ip_parse_packet(&view, packet, build_packet(b, packet, IP_INNER_MTU), IP_INNER_MTU), IP_OK);
+	assert_int_equal(
+	    ip_parse_packet(&view, packet, build_packet(b, packet, IP_INNER_MTU), IP_INNER_MTU),
+	    IP_OK);
 	return view;
 }
 
 static void quote_of_a_packet_shorter_than_its_quote_is_cut(void **state)
 {
 	struct build b = {
-		.src = build_ip("100.64.0.10"),
-		.dst = build_ip("9.9.9.9"),
-		.proto = 47,
-		.payload_len = 3,
+	    .src = build_ip("100.64.0.10"),
+	    .dst = build_ip("9.9.9.9"),
+	    .proto = 47,
+	    .payload_len = 3,
 	};
 	uint8_t packet[IP_INNER_MTU];
 	uint8_t out[IP_INNER_MTU];
@@ -71,7 +74,7 @@ static void quote_of_a_packet_shorter_than_its_quote_is_cut(void **state)
 
 static void longest_header_still_fits(void **state)
 {
-	uint8_t packet[68] = { 0x4f, 0, 0, 68, 0, 0, 0, 0, 64, 47, 0, 0, 100, 64, 0, 10, 9, 9, 9, 9 };
+	uint8_t packet[68] = {0x4f, 0, 0, 68, 0, 0, 0, 0, 64, 47, 0, 0, 100, 64, 0, 10, 9, 9, 9, 9};
 	uint8_t out[IP_INNER_MTU];
 	struct ip_view view;
 
@@ -83,11 +86,11 @@ static void longest_header_still_fits(void **state)
 static bool may_answer(const char *src, const char *dst, uint8_t proto, uint16_t type_and_code)
 {
 	struct build b = {
-		.src = build_ip(src),
-		.dst = build_ip(dst),
-		.proto = proto,
-		.src_port = type_and_code,
-		.payload_len = 20,
+	    .src = build_ip(src),
+	    .dst = build_ip(dst),
+	    .proto = proto,
+	    .src_port = type_and_code,
+	    .payload_len = 20,
 	};
 	uint8_t packet[IP_INNER_MTU];
 	struct ip_view view = view_of(&b, packet);
@@ -125,11 +128,11 @@ static void only_single_hosts_are_answered(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers_equal_the_vectors),
-		cmocka_unit_test(quote_of_a_packet_shorter_than_its_quote_is_cut),
-		cmocka_unit_test(longest_header_still_fits),
-		cmocka_unit_test(errors_are_never_answered),
-		cmocka_unit_test(only_single_hosts_are_answered),
+	    cmocka_unit_test(answers_equal_the_vectors),
+	    cmocka_unit_test(quote_of_a_packet_shorter_than_its_quote_is_cut),
+	    cmocka_unit_test(longest_header_still_fits),
+	    cmocka_unit_test(errors_are_never_answered),
+	    cmocka_unit_test(only_single_hosts_are_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

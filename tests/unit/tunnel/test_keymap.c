@@ -8,7 +8,9 @@
 
 #include "tunnel/keymap.h"
 
-enum { KEYS = 500 };
+enum {
+	KEYS = 500
+};
 
 static void key_of(uint32_t n, uint8_t key[KEYMAP_KEY_LEN])
 {
@@ -78,7 +80,7 @@ static void every_byte_of_the_key_counts(void **state)
 	struct rng_seeded seed;
 	struct rng rng = rng_from_seed(&seed, 7);
 	struct keymap *map = keymap_new(1, &rng);
-	uint8_t key[KEYMAP_KEY_LEN] = { 0 };
+	uint8_t key[KEYMAP_KEY_LEN] = {0};
 
 	(void)state;
 	assert_non_null(map);
@@ -95,9 +97,9 @@ static void every_byte_of_the_key_counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_puts_and_removals_agree_with_an_array),
-		cmocka_unit_test(full_map_still_finds_and_misses),
-		cmocka_unit_test(every_byte_of_the_key_counts),
+	    cmocka_unit_test(random_puts_and_removals_agree_with_an_array),
+	    cmocka_unit_test(full_map_still_finds_and_misses),
+	    cmocka_unit_test(every_byte_of_the_key_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@
 struct fixture {
 	struct rng_seeded seed;
 	struct tunnel *t;
-	struct tunnel_client *c;	/* the vectors' client */
+	struct tunnel_client *c; /* the vectors' client */
 	struct tunnel_reply reply;
 };
 
@@ -97,7 +97,6 @@ static void verdicts_follow_the_vectors(void **state)
 
 		if (needs_translation(name))
 			continue;
-		print_message("%s\n", name);
 		assert_int_equal(ip_parse_packet(&view, packet, len, IP_INNER_MTU), IP_OK);
 		if (strcmp(vectors_string(row, "direction"), "client") == 0)
 			check_client_row(f, row, &view);
@@ -122,13 +121,13 @@ static void grant_networks(struct fixture *f, int64_t expires_at)
 static struct build outgoing(void)
 {
 	return (struct build){
-		.src = build_ip(CLIENT_V4),
-		.dst = build_ip("10.20.1.1"),
-		.proto = IP_PROTO_UDP,
-		.ttl = 64,
-		.src_port = 1000,
-		.dst_port = 53,
-		.payload_len = 10,
+	    .src = build_ip(CLIENT_V4),
+	    .dst = build_ip("10.20.1.1"),
+	    .proto = IP_PROTO_UDP,
+	    .ttl = 64,
+	    .src_port = 1000,
+	    .dst_port = 53,
+	    .payload_len = 10,
 	};
 }
 
@@ -137,7 +136,9 @@ static enum tunnel_verdict from_client(struct fixture *f, const struct build *b,
 	uint8_t packet[IP_INNER_MTU];
 	struct ip_view view;
 
-	assert_int_equal(ip_parse_packet(&view, packet, build_packet(b, packet, IP_INNER_MTU), IP_INNER_MTU), IP_OK);
+	assert_int_equal(
+	    ip_parse_packet(&view, packet, build_packet(b, packet, IP_INNER_MTU), IP_INNER_MTU),
+	    IP_OK);
 	return tunnel_from_client(f->t, f->c, &view, now_us, &f->reply);
 }
 
@@ -147,7 +148,9 @@ static enum tunnel_verdict to_client(struct fixture *f, const struct build *b, u
 	struct ip_view view;
 	struct tunnel_client *to;
 
-	assert_int_equal(ip_parse_packet(&view, packet, build_packet(b, packet, IP_INNER_MTU), IP_INNER_MTU), IP_OK);
+	assert_int_equal(
+	    ip_parse_packet(&view, packet, build_packet(b, packet, IP_INNER_MTU), IP_INNER_MTU),
+	    IP_OK);
 	return tunnel_to_client(f->t, &view, now_us, &to);
 }
 
@@ -203,7 +206,7 @@ static void clients_do_not_reach_each_other(void **state)
 {
 	struct fixture *f = *state;
 	struct resource all = cidr_of(uuid_of(3, 0), "0.0.0.0/0");
-	struct resource internet = { .id = uuid_of(4, 0), .kind = RESOURCE_INTERNET };
+	struct resource internet = {.id = uuid_of(4, 0), .kind = RESOURCE_INTERNET};
 	struct build b = outgoing();
 
 	f->c = authorize(f->t, 10, &all, TUNNEL_NEVER_EXPIRES, 0);
@@ -221,7 +224,7 @@ static void clients_do_not_reach_each_other(void **state)
 static void internet_resource_answers_unreachable_for_private_ranges(void **state)
 {
 	struct fixture *f = *state;
-	struct resource internet = { .id = uuid_of(4, 0), .kind = RESOURCE_INTERNET };
+	struct resource internet = {.id = uuid_of(4, 0), .kind = RESOURCE_INTERNET};
 	struct build b = outgoing();
 
 	f->c = authorize(f->t, 10, &internet, TUNNEL_NEVER_EXPIRES, 0);
@@ -246,9 +249,8 @@ struct own_row {
 static void own_address_offers_echo_and_dns_only(void **state)
 {
 	static const struct own_row rows[] = {
-		{ IP_PROTO_UDP, 53535, true }, { IP_PROTO_TCP, 53535, true },
-		{ IP_PROTO_UDP, 53, false },   { IP_PROTO_TCP, 22, false },
-		{ IP_PROTO_TCP, 0, false },    { 47, 0, false },
+	    {IP_PROTO_UDP, 53535, true}, {IP_PROTO_TCP, 53535, true}, {IP_PROTO_UDP, 53, false},
+	    {IP_PROTO_TCP, 22, false},   {IP_PROTO_TCP, 0, false},    {47, 0, false},
 	};
 	struct fixture *f = *state;
 	struct build b = outgoing();
@@ -392,8 +394,8 @@ static void errors_and_odd_destinations_get_no_answer(void **state)
 static void source_routed_packets_are_dropped_both_ways(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t packet[32] = { 0x46, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 100, 64, 0, 10, 10, 20, 1, 1,
-			       131, 3, 4, 0, 0, 1, 0, 2, 0, 8, 0, 0 };
+	uint8_t packet[32] = {0x46, 0,  0, 32, 0,   0, 0, 0, 64, 17, 0, 0, 100, 64, 0, 10,
+			      10,   20, 1, 1,  131, 3, 4, 0, 0,  1,  0, 2, 0,   8,  0, 0};
 	struct ip_view view;
 	struct ip_addr swap;
 	struct tunnel_client *to;
@@ -423,7 +425,7 @@ static void connection_without_peer_state_is_dropped(void **state)
 
 static enum tunnel_verdict control(struct fixture *f, uint8_t event, uint8_t len)
 {
-	uint8_t packet[48] = { 0x60, 0, 0, 0, 0, len, 255, 0, [40] = event };
+	uint8_t packet[48] = {0x60, 0, 0, 0, 0, len, 255, 0, [40] = event};
 	struct ip_view view;
 
 	assert_int_equal(ip_parse_packet(&view, packet, 40U + len, IP_INNER_MTU), IP_OK);
@@ -444,14 +446,15 @@ static void control_packets_never_reach_the_network(void **state)
 }
 
 /* An ICMP error from a router, quoting a UDP packet of the client to port 53 of @quoted. */
-static enum tunnel_verdict router_error(struct fixture *f, const char *quoted_src, const char *quoted)
+static enum tunnel_verdict router_error(struct fixture *f, const char *quoted_src,
+					const char *quoted)
 {
 	struct build b = {
-		.src = build_ip("203.0.113.1"),
-		.dst = build_ip(CLIENT_V4),
-		.proto = IP_PROTO_ICMP,
-		.src_port = 0x0301,
-		.payload_len = 28,
+	    .src = build_ip("203.0.113.1"),
+	    .dst = build_ip(CLIENT_V4),
+	    .proto = IP_PROTO_ICMP,
+	    .src_port = 0x0301,
+	    .payload_len = 28,
 	};
 	struct build quote = outgoing();
 	uint8_t packet[IP_INNER_MTU];
@@ -471,8 +474,8 @@ static enum tunnel_verdict router_error(struct fixture *f, const char *quoted_sr
 static void icmp_error_must_quote_what_the_client_may_send(void **state)
 {
 	struct fixture *f = *state;
-	struct filter dns = { FILTER_UDP, 53, 53 };
-	struct filter web = { FILTER_TCP, 443, 443 };
+	struct filter dns = {FILTER_UDP, 53, 53};
+	struct filter web = {FILTER_TCP, 443, 443};
 	struct resource r = cidr_of(uuid_of(1, 0), "10.20.0.0/16");
 
 	r.n_filters = 1;
@@ -514,24 +517,24 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		CASE(verdicts_follow_the_vectors),
-		CASE(expiry_holds_on_the_packet_path),
-		CASE(forged_source_is_dropped_and_counted),
-		CASE(client_cannot_send_as_another_client),
-		CASE(clients_do_not_reach_each_other),
-		CASE(internet_resource_answers_unreachable_for_private_ranges),
-		CASE(own_address_offers_echo_and_dns_only),
-		CASE(own_address_takes_answers_to_what_it_sent),
-		CASE(remembered_own_flows_are_bounded),
-		CASE(answers_of_the_dns_forwarder_open_nothing),
-		CASE(generated_icmp_is_limited_per_client),
-		CASE(errors_and_odd_destinations_get_no_answer),
-		CASE(source_routed_packets_are_dropped_both_ways),
-		CASE(connection_without_peer_state_is_dropped),
-		CASE(control_packets_never_reach_the_network),
-		CASE(icmp_error_must_quote_what_the_client_may_send),
-		CASE(unknown_protocols_leave_an_open_resource_but_do_not_return),
-		CASE(drops_have_names),
+	    CASE(verdicts_follow_the_vectors),
+	    CASE(expiry_holds_on_the_packet_path),
+	    CASE(forged_source_is_dropped_and_counted),
+	    CASE(client_cannot_send_as_another_client),
+	    CASE(clients_do_not_reach_each_other),
+	    CASE(internet_resource_answers_unreachable_for_private_ranges),
+	    CASE(own_address_offers_echo_and_dns_only),
+	    CASE(own_address_takes_answers_to_what_it_sent),
+	    CASE(remembered_own_flows_are_bounded),
+	    CASE(answers_of_the_dns_forwarder_open_nothing),
+	    CASE(generated_icmp_is_limited_per_client),
+	    CASE(errors_and_odd_destinations_get_no_answer),
+	    CASE(source_routed_packets_are_dropped_both_ways),
+	    CASE(connection_without_peer_state_is_dropped),
+	    CASE(control_packets_never_reach_the_network),
+	    CASE(icmp_error_must_quote_what_the_client_may_send),
+	    CASE(unknown_protocols_leave_an_open_resource_but_do_not_return),
+	    CASE(drops_have_names),
 #undef CASE
 	};
 

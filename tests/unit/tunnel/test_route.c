@@ -11,7 +11,9 @@
 
 #include "grants.h"
 
-enum { MAX_GRANTS = 300 };
+enum {
+	MAX_GRANTS = 300
+};
 
 struct fixture {
 	struct grant grants[MAX_GRANTS];
@@ -58,11 +60,11 @@ static void add(struct fixture *f, const struct resource *r, uint64_t deadline_u
 
 	assert_true(f->n < MAX_GRANTS);
 	*g = (struct grant){
-		.id = r->id,
-		.kind = r->kind,
-		.prefix = r->prefix,
-		.filters = filter_set_new(r->filters, r->n_filters),
-		.deadline_us = deadline_us,
+	    .id = r->id,
+	    .kind = r->kind,
+	    .prefix = r->prefix,
+	    .filters = filter_set_new(r->filters, r->n_filters),
+	    .deadline_us = deadline_us,
 	};
 	assert_non_null(g->filters);
 	f->n++;
@@ -74,7 +76,7 @@ static enum route_verdict look(const struct fixture *f, const char *addr, enum i
 			       uint16_t port, uint64_t now_us, const struct grant **who)
 {
 	struct ip_addr ip = build_ip(addr);
-	struct route_query q = { .addr = &ip, .kind = kind, .port = port, .now_us = now_us };
+	struct route_query q = {.addr = &ip, .kind = kind, .port = port, .now_us = now_us};
 
 	*who = NULL;
 	return route_lookup(&f->table, f->grants, &q, who);
@@ -150,8 +152,8 @@ static const struct grant *oracle(const struct fixture *f, const struct route_qu
 /* Few distinct bits, so that prefixes nest and repeat. */
 static struct ip_addr random_address(const struct rng *rng, uint8_t family)
 {
-	static const uint8_t picks[] = { 0x00, 0x80, 0xff, 0x01 };
-	struct ip_addr ip = { .family = family };
+	static const uint8_t picks[] = {0x00, 0x80, 0xff, 0x01};
+	struct ip_addr ip = {.family = family};
 	size_t len = family == IP_V4 ? 4 : 16;
 
 	for (size_t i = 0; i < len; i++)
@@ -162,7 +164,7 @@ static struct ip_addr random_address(const struct rng *rng, uint8_t family)
 
 static struct resource random_cidr(const struct rng *rng, struct filter *filter)
 {
-	struct resource r = { .kind = RESOURCE_CIDR, .filters = filter };
+	struct resource r = {.kind = RESOURCE_CIDR, .filters = filter};
 
 	rng_fill(rng, &r.id, sizeof(r.id));
 	r.prefix.ip = random_address(rng, rng_below(rng, 2) ? IP_V4 : IP_V6);
@@ -170,11 +172,11 @@ static struct resource random_cidr(const struct rng *rng, struct filter *filter)
 	if (rng_below(rng, 4))
 		r.prefix.len = (uint8_t)(r.prefix.len / 8 * 8);
 	for (size_t bit = r.prefix.len; bit < 128; bit++)
-		r.prefix.ip.bytes[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+		r.prefix.ip.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 	r.n_filters = rng_below(rng, 3) ? 1 : 0;
-	*filter = (struct filter){ .protocol = rng_below(rng, 2) ? FILTER_TCP : FILTER_ICMP,
-				   .port_start = (uint16_t)rng_below(rng, 4),
-				   .port_end = (uint16_t)(2 + rng_below(rng, 4)) };
+	*filter = (struct filter){.protocol = rng_below(rng, 2) ? FILTER_TCP : FILTER_ICMP,
+				  .port_start = (uint16_t)rng_below(rng, 4),
+				  .port_end = (uint16_t)(2 + rng_below(rng, 4))};
 	return r;
 }
 
@@ -196,12 +198,13 @@ static void random_tables_agree_with_the_plain_list(void **state)
 			add(f, &r, rng_below(&rng, 3) ? NEVER_US : 50);
 		}
 		for (int i = 0; i < 4000; i++) {
-			struct ip_addr ip = random_address(&rng, rng_below(&rng, 2) ? IP_V4 : IP_V6);
+			struct ip_addr ip =
+			    random_address(&rng, rng_below(&rng, 2) ? IP_V4 : IP_V6);
 			struct route_query q = {
-				.addr = &ip,
-				.kind = rng_below(&rng, 2) ? IP_KIND_TCP : IP_KIND_ECHO,
-				.port = (uint16_t)rng_below(&rng, 8),
-				.now_us = rng_below(&rng, 100),
+			    .addr = &ip,
+			    .kind = rng_below(&rng, 2) ? IP_KIND_TCP : IP_KIND_ECHO,
+			    .port = (uint16_t)rng_below(&rng, 8),
+			    .now_us = rng_below(&rng, 100),
 			};
 			const struct grant *got = NULL;
 			const struct grant *want = oracle(f, &q);
@@ -244,19 +247,20 @@ static void grant_counts_until_its_deadline(void **state)
 static void internet_resource_leaves_special_ranges_closed(void **state)
 {
 	static const char *const closed[] = {
-		"10.0.0.1",    "172.16.0.1",  "172.31.255.255", "192.168.0.1",  "127.0.0.1",
-		"169.254.1.1", "100.127.255.255", "240.0.0.1",    "0.0.0.1",
-		"::1",	       "::ffff:8.8.8.8", "fc00::1",	 "fdff::1",	  "fe80::1",
-		"febf::1",     "::",
+	    "10.0.0.1",  "172.16.0.1",  "172.31.255.255",  "192.168.0.1",
+	    "127.0.0.1", "169.254.1.1", "100.127.255.255", "240.0.0.1",
+	    "0.0.0.1",   "::1",         "::ffff:8.8.8.8",  "fc00::1",
+	    "fdff::1",   "fe80::1",     "febf::1",         "::",
 	};
 	static const char *const open[] = {
-		"9.255.255.255", "11.0.0.0",	"172.15.255.255", "172.32.0.0",	 "192.167.0.1",
-		"192.169.0.0",	 "126.0.0.1",	"128.0.0.1",	  "169.253.0.1", "169.255.0.1",
-		"100.63.255.255", "100.128.0.0", "223.255.255.255", "1.1.1.1",	 "2001:db8::1",
-		"fbff::1",	 "fec0::1",	"::2",
+	    "9.255.255.255",   "11.0.0.0",    "172.15.255.255", "172.32.0.0",
+	    "192.167.0.1",     "192.169.0.0", "126.0.0.1",      "128.0.0.1",
+	    "169.253.0.1",     "169.255.0.1", "100.63.255.255", "100.128.0.0",
+	    "223.255.255.255", "1.1.1.1",     "2001:db8::1",    "fbff::1",
+	    "fec0::1",         "::2",
 	};
 	struct fixture *f = *state;
-	struct resource internet = { .id = uuid_of(1, 0), .kind = RESOURCE_INTERNET };
+	struct resource internet = {.id = uuid_of(1, 0), .kind = RESOURCE_INTERNET};
 	const struct grant *who;
 
 	add(f, &internet, 100);
@@ -267,7 +271,8 @@ static void internet_resource_leaves_special_ranges_closed(void **state)
 		struct ip_addr ip = build_ip(closed[i]);
 		enum route_verdict verdict = look(f, closed[i], IP_KIND_TCP, 80, 0, &who);
 
-		/* 100.64/10 is the tunnel and proxy ranges, which are prohibited, not unreachable. */
+		/* 100.64/10 is the tunnel and proxy ranges, which are prohibited, not unreachable.
+		 */
 		if (ip_is_proxy(&ip))
 			assert_int_equal(verdict, ROUTE_PROHIBITED);
 		else if (verdict != ROUTE_UNREACHABLE)
@@ -280,8 +285,8 @@ static void internet_resource_leaves_special_ranges_closed(void **state)
 static void highest_living_internet_resource_is_named(void **state)
 {
 	struct fixture *f = *state;
-	struct resource low = { .id = uuid_of(1, 0), .kind = RESOURCE_INTERNET };
-	struct resource high = { .id = uuid_of(2, 0), .kind = RESOURCE_INTERNET };
+	struct resource low = {.id = uuid_of(1, 0), .kind = RESOURCE_INTERNET};
+	struct resource high = {.id = uuid_of(2, 0), .kind = RESOURCE_INTERNET};
 	const struct grant *who;
 
 	add(f, &high, 50);
@@ -294,9 +299,9 @@ static void highest_living_internet_resource_is_named(void **state)
 
 static void no_prefix_opens_tunnel_loopback_or_link_local(void **state)
 {
-	static const char *const closed[] = { "100.64.0.9", "100.95.1.1", "127.0.0.1", "169.254.169.254",
-					      "fd00:2021:1111::9", "::1", "fe80::1", "255.255.255.255",
-					      "0.0.0.0", "::" };
+	static const char *const closed[] = {
+	    "100.64.0.9", "100.95.1.1", "127.0.0.1",       "169.254.169.254", "fd00:2021:1111::9",
+	    "::1",        "fe80::1",    "255.255.255.255", "0.0.0.0",         "::"};
 	struct fixture *f = *state;
 	struct resource all4 = cidr_of(uuid_of(1, 0), "0.0.0.0/0");
 	struct resource all6 = cidr_of(uuid_of(2, 0), "::/0");
@@ -315,8 +320,8 @@ static void proxy_addresses_are_never_forwarded_untranslated(void **state)
 {
 	struct fixture *f = *state;
 	struct resource all4 = cidr_of(uuid_of(1, 0), "0.0.0.0/0");
-	struct resource dns = { .id = uuid_of(2, 0), .kind = RESOURCE_DNS };
-	struct resource internet = { .id = uuid_of(3, 0), .kind = RESOURCE_INTERNET };
+	struct resource dns = {.id = uuid_of(2, 0), .kind = RESOURCE_DNS};
+	struct resource internet = {.id = uuid_of(3, 0), .kind = RESOURCE_INTERNET};
 	const struct grant *who;
 
 	add(f, &dns, NEVER_US);
@@ -332,14 +337,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		CASE(overlap_follows_the_vectors),
-		CASE(random_tables_agree_with_the_plain_list),
-		CASE(empty_table_prohibits),
-		CASE(grant_counts_until_its_deadline),
-		CASE(internet_resource_leaves_special_ranges_closed),
-		CASE(highest_living_internet_resource_is_named),
-		CASE(no_prefix_opens_tunnel_loopback_or_link_local),
-		CASE(proxy_addresses_are_never_forwarded_untranslated),
+	    CASE(overlap_follows_the_vectors),
+	    CASE(random_tables_agree_with_the_plain_list),
+	    CASE(empty_table_prohibits),
+	    CASE(grant_counts_until_its_deadline),
+	    CASE(internet_resource_leaves_special_ranges_closed),
+	    CASE(highest_living_internet_resource_is_named),
+	    CASE(no_prefix_opens_tunnel_loopback_or_link_local),
+	    CASE(proxy_addresses_are_never_forwarded_untranslated),
 #undef CASE
 	};
 

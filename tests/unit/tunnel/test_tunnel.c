@@ -12,12 +12,14 @@
 
 #include "grants.h"
 
-enum { MAX_CLIENTS = 4 };
+enum {
+	MAX_CLIENTS = 4
+};
 
 struct fixture {
 	struct rng_seeded seed;
 	struct tunnel *t;
-	struct resource a, b;	/* 10.1.0.0/16 and 10.2.0.0/16 */
+	struct resource a, b; /* 10.1.0.0/16 and 10.2.0.0/16 */
 };
 
 static int setup(void **state)
@@ -46,18 +48,19 @@ static bool may_port(struct fixture *f, uint8_t n, const char *dst, uint16_t por
 {
 	struct tunnel_grant grant = grant_for(n, &f->a, 0);
 	struct build b = {
-		.src = grant.client_v4,
-		.dst = build_ip(dst),
-		.proto = IP_PROTO_UDP,
-		.dst_port = port,
+	    .src = grant.client_v4,
+	    .dst = build_ip(dst),
+	    .proto = IP_PROTO_UDP,
+	    .dst_port = port,
 	};
 	uint8_t packet[64];
 	struct tunnel_reply reply;
 	struct ip_view view;
 	struct tunnel_client *c = tunnel_find(f->t, &grant.client);
 
-	assert_int_equal(ip_parse_packet(&view, packet, build_packet(&b, packet, sizeof(packet)), IP_INNER_MTU),
-			 IP_OK);
+	assert_int_equal(
+	    ip_parse_packet(&view, packet, build_packet(&b, packet, sizeof(packet)), IP_INNER_MTU),
+	    IP_OK);
 	return tunnel_from_client(f->t, c, &view, now_us, &reply) == TUNNEL_FORWARD;
 }
 
@@ -134,7 +137,7 @@ static void addresses_must_be_tunnel_addresses_and_not_ours(void **state)
 {
 	struct fixture *f = *state;
 	struct tunnel_grant grant = grant_for(10, &f->a, TUNNEL_NEVER_EXPIRES);
-	struct ip_addr none = { .family = IP_NONE };
+	struct ip_addr none = {.family = IP_NONE};
 
 	grant.client_v4 = build_ip("100.96.0.1");
 	assert_int_equal(try_authorize(f, &grant), -EADDRNOTAVAIL);
@@ -190,7 +193,7 @@ static void new_addresses_replace_the_peer_state(void **state)
 	assert_counts(f, 1, 1);
 	assert_nobody_gone(f);
 	assert_false(may(f, 10, "10.2.0.1", 0)); /* still sends from its old address */
-	old.client_v4.bytes[3] = 10;		 /* which is free again */
+	old.client_v4.bytes[3] = 10;             /* which is free again */
 	old.client_v6.bytes[15] = 10;
 	assert_int_equal(try_authorize(f, &old), 0);
 	old.client_v4.bytes[3] = 20;
@@ -212,7 +215,7 @@ static void last_expiry_wins(void **state)
 static void reauthorization_replaces_the_filters(void **state)
 {
 	struct fixture *f = *state;
-	struct filter web = { FILTER_TCP, 443, 443 };
+	struct filter web = {FILTER_TCP, 443, 443};
 
 	(void)authorize(f->t, 10, &f->a, TUNNEL_NEVER_EXPIRES, 0);
 	assert_true(may(f, 10, "10.1.0.1", 0));
@@ -290,7 +293,7 @@ static void clock_step_moves_deadlines(void **state)
 static void finite_expiry_counts_as_past_before_the_clock_is_known(void **state)
 {
 	struct rng_seeded seed;
-	struct tunnel_config cfg = { .max_clients = 2, .rng = rng_from_seed(&seed, 1) };
+	struct tunnel_config cfg = {.max_clients = 2, .rng = rng_from_seed(&seed, 1)};
 	struct ip_addr v4 = build_ip(GATEWAY_V4);
 	struct ip_addr v6 = build_ip(GATEWAY_V6);
 	struct fixture *f = *state;
@@ -372,7 +375,7 @@ static void expiry_can_be_changed(void **state)
 static void update_changes_the_filters_of_every_holder(void **state)
 {
 	struct fixture *f = *state;
-	struct filter dns = { FILTER_UDP, 53, 53 };
+	struct filter dns = {FILTER_UDP, 53, 53};
 	struct resource updated = cidr_of(f->a.id, "10.9.0.0/16");
 
 	(void)authorize(f->t, 10, &f->a, TUNNEL_NEVER_EXPIRES, 0);
@@ -392,8 +395,8 @@ static void update_changes_the_filters_of_every_holder(void **state)
 static void update_of_another_type_is_ignored(void **state)
 {
 	struct fixture *f = *state;
-	struct resource dns = { .id = f->a.id, .kind = RESOURCE_DNS };
-	struct filter web = { FILTER_TCP, 443, 443 };
+	struct resource dns = {.id = f->a.id, .kind = RESOURCE_DNS};
+	struct filter web = {FILTER_TCP, 443, 443};
 
 	dns.filters = &web;
 	dns.n_filters = 1;
@@ -406,9 +409,9 @@ static void prune_keeps_what_is_listed_and_applies_its_expiry(void **state)
 {
 	struct fixture *f = *state;
 	struct tunnel_authorization list[] = {
-		{ uuid_of(10, 0), f->a.id, WALL_S + 5 },
-		{ uuid_of(12, 0), f->b.id, WALL_S - 5 },
-		{ uuid_of(99, 0), f->a.id, TUNNEL_NEVER_EXPIRES },
+	    {uuid_of(10, 0), f->a.id, WALL_S + 5},
+	    {uuid_of(12, 0), f->b.id, WALL_S - 5},
+	    {uuid_of(99, 0), f->a.id, TUNNEL_NEVER_EXPIRES},
 	};
 
 	(void)authorize(f->t, 10, &f->a, TUNNEL_NEVER_EXPIRES, 0);
@@ -432,7 +435,7 @@ static void prune_keeps_what_is_listed_and_applies_its_expiry(void **state)
 static void dns_resource_is_held_but_opens_nothing(void **state)
 {
 	struct fixture *f = *state;
-	struct resource dns = { .id = uuid_of(0xd, 0), .kind = RESOURCE_DNS };
+	struct resource dns = {.id = uuid_of(0xd, 0), .kind = RESOURCE_DNS};
 
 	(void)authorize(f->t, 10, &dns, WALL_S + 10, 0);
 	assert_counts(f, 1, 1);
@@ -510,7 +513,7 @@ static void filters_beyond_the_limit_change_nothing(void **state)
 static void number_of_clients_is_checked(void **state)
 {
 	struct rng_seeded seed;
-	struct tunnel_config cfg = { .rng = rng_from_seed(&seed, 1) };
+	struct tunnel_config cfg = {.rng = rng_from_seed(&seed, 1)};
 	struct tunnel *t;
 
 	(void)state;
@@ -539,32 +542,32 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		CASE(each_grant_opens_its_own_prefix),
-		CASE(grants_belong_to_one_client),
-		CASE(addresses_must_be_tunnel_addresses_and_not_ours),
-		CASE(addresses_of_another_client_are_refused),
-		CASE(new_addresses_replace_the_peer_state),
-		CASE(last_expiry_wins),
-		CASE(reauthorization_replaces_the_filters),
-		CASE(past_expiry_grants_nothing),
-		CASE(huge_expiry_never_comes),
-		CASE(expired_grants_go_at_the_tick),
-		CASE(clock_step_moves_deadlines),
-		CASE(finite_expiry_counts_as_past_before_the_clock_is_known),
-		CASE(reject_ends_one_resource_and_the_last_one_the_client),
-		CASE(removed_client_loses_everything),
-		CASE(client_that_returns_before_the_report_is_not_gone),
-		CASE(expiry_can_be_changed),
-		CASE(update_changes_the_filters_of_every_holder),
-		CASE(update_of_another_type_is_ignored),
-		CASE(prune_keeps_what_is_listed_and_applies_its_expiry),
-		CASE(dns_resource_is_held_but_opens_nothing),
-		CASE(clients_have_a_limit),
-		CASE(unreported_clients_are_bounded),
-		CASE(resources_have_a_limit),
-		CASE(filters_beyond_the_limit_change_nothing),
-		CASE(number_of_clients_is_checked),
-		CASE(handle_names_its_client),
+	    CASE(each_grant_opens_its_own_prefix),
+	    CASE(grants_belong_to_one_client),
+	    CASE(addresses_must_be_tunnel_addresses_and_not_ours),
+	    CASE(addresses_of_another_client_are_refused),
+	    CASE(new_addresses_replace_the_peer_state),
+	    CASE(last_expiry_wins),
+	    CASE(reauthorization_replaces_the_filters),
+	    CASE(past_expiry_grants_nothing),
+	    CASE(huge_expiry_never_comes),
+	    CASE(expired_grants_go_at_the_tick),
+	    CASE(clock_step_moves_deadlines),
+	    CASE(finite_expiry_counts_as_past_before_the_clock_is_known),
+	    CASE(reject_ends_one_resource_and_the_last_one_the_client),
+	    CASE(removed_client_loses_everything),
+	    CASE(client_that_returns_before_the_report_is_not_gone),
+	    CASE(expiry_can_be_changed),
+	    CASE(update_changes_the_filters_of_every_holder),
+	    CASE(update_of_another_type_is_ignored),
+	    CASE(prune_keeps_what_is_listed_and_applies_its_expiry),
+	    CASE(dns_resource_is_held_but_opens_nothing),
+	    CASE(clients_have_a_limit),
+	    CASE(unreported_clients_are_bounded),
+	    CASE(resources_have_a_limit),
+	    CASE(filters_beyond_the_limit_change_nothing),
+	    CASE(number_of_clients_is_checked),
+	    CASE(handle_names_its_client),
 #undef CASE
 	};
 

@@ -18,7 +18,7 @@ static const char password[] = "the password of the relay";
 
 struct endpoint harness_ep(const char *text)
 {
-	struct endpoint ep = { .port = 0 };
+	struct endpoint ep = {.port = 0};
 
 	if (text && !endpoint_parse(&ep, text, strlen(text)))
 		fail_msg("%s is no endpoint", text);
@@ -75,13 +75,13 @@ struct harness *harness_new(const char *v4, const char *v6)
 	assert_true(h->sent && h->arena);
 	h->now_us = S(1000);
 	h->cfg = (struct turn_config){
-		.id = { { 1, 2, 3 } },
-		.v4 = harness_ep(v4),
-		.v6 = harness_ep(v6),
-		.username = username,
-		.password = password,
-		.rng = rng_from_seed(&h->seed, 7),
-		.arena = h->arena,
+	    .id = {{1, 2, 3}},
+	    .v4 = harness_ep(v4),
+	    .v6 = harness_ep(v6),
+	    .username = username,
+	    .password = password,
+	    .rng = rng_from_seed(&h->seed, 7),
+	    .arena = h->arena,
 	};
 	h->turn = turn_new(&h->cfg, h->now_us);
 	assert_non_null(h->turn);
@@ -106,12 +106,12 @@ void harness_handle(struct harness *h, const struct turn_input *in)
 
 void harness_event(struct harness *h, enum turn_input_kind kind)
 {
-	harness_handle(h, &(struct turn_input){ .kind = kind });
+	harness_handle(h, &(struct turn_input){.kind = kind});
 }
 
 void harness_bind(struct harness *h, const char *peer, uint32_t owner)
 {
-	struct turn_input in = { .kind = TURN_INPUT_BIND };
+	struct turn_input in = {.kind = TURN_INPUT_BIND};
 
 	in.u.bind.peer = harness_ep(peer);
 	in.u.bind.owner = owner;
@@ -166,7 +166,7 @@ size_t harness_count(const struct harness *h, uint16_t method)
 
 void harness_deliver(struct harness *h, const char *from, const uint8_t *bytes, size_t len)
 {
-	struct turn_input in = { .kind = TURN_INPUT_DATAGRAM };
+	struct turn_input in = {.kind = TURN_INPUT_DATAGRAM};
 	/* Exactly as long as the datagram, so that a sanitizer sees any read past it. */
 	uint8_t *copy = malloc(len > 0 ? len : 1);
 
@@ -175,8 +175,8 @@ void harness_deliver(struct harness *h, const char *from, const uint8_t *bytes, 
 	in.u.datagram.buf = copy;
 	in.u.datagram.len = len;
 	in.u.datagram.src = harness_ep(from);
-	in.u.datagram.dst = harness_ep(
-	    in.u.datagram.src.ip.family == IP_V4 ? harness_local_v4 : harness_local_v6);
+	in.u.datagram.dst =
+	    harness_ep(in.u.datagram.src.ip.family == IP_V4 ? harness_local_v4 : harness_local_v6);
 	harness_handle(h, &in);
 	free(copy);
 }
@@ -232,15 +232,15 @@ void harness_make_ready(struct harness *h)
 
 	h->now_us += MS(1);
 	ANSWER(h, binding, .unsigned_ = true, .no_lifetime = true,
-	       .mapped =
-		   binding->dst.ip.family == IP_V4 ? "198.51.100.4:52625" : "[2001:db8:1::2]:52625");
+	       .mapped = binding->dst.ip.family == IP_V4 ? "198.51.100.4:52625"
+							 : "[2001:db8:1::2]:52625");
 	h->now_us += MS(1);
 	ANSWER(h, harness_last_of(h, STUN_ALLOCATE), .code = 401, .nonce = "nonce-1",
 	       .realm = "firezone");
 	h->now_us += MS(1);
 	ANSWER(h, harness_last_of(h, STUN_ALLOCATE), .lifetime_s = 600,
 	       .relayed_v4 = "192.0.2.10:50000", .relayed_v6 = "[2001:db8::10]:50000");
-	assert_true(turn_relayed(h->turn, IP_V4, &(struct endpoint){ .port = 0 }));
+	assert_true(turn_relayed(h->turn, IP_V4, &(struct endpoint){.port = 0}));
 	harness_forget(h);
 }
 

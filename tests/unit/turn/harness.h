@@ -1,5 +1,6 @@
 /*
- * A TURN client on virtual time for the cases of this folder: events in, everything that it puts out recorded, answers made to order.
+ * A TURN client on virtual time for the cases of this folder: events in, everything that it puts
+ * out recorded, answers made to order.
  */
 #ifndef TESTS_UNIT_TURN_HARNESS_H
 #define TESTS_UNIT_TURN_HARNESS_H
@@ -7,8 +8,8 @@
 #include "stun/stun.h"
 #include "turn/turn.h"
 
-#define MS(n) ((uint64_t)(n) * US_PER_MS)
-#define S(n) ((uint64_t)(n) * US_PER_S)
+#define MS(n) ((uint64_t)(n)*US_PER_MS)
+#define S(n)  ((uint64_t)(n)*US_PER_S)
 
 enum {
 	HARNESS_SENT_MAX = 8192,
@@ -21,7 +22,7 @@ struct sent {
 	uint64_t at_us;
 	struct endpoint dst;
 	size_t len;
-	struct stun_msg msg;	/* points into bytes */
+	struct stun_msg msg; /* points into bytes */
 	uint8_t bytes[STUN_MAX_MESSAGE];
 };
 
@@ -31,7 +32,8 @@ struct harness {
 	struct turn_config cfg;
 	struct turn *turn;
 	uint64_t now_us;
-	struct sent *sent;	/* ring of all transmissions since the start or the last harness_forget() */
+	struct sent
+	    *sent; /* ring of all transmissions since the start or the last harness_forget() */
 	size_t sent_count;
 	struct candidate candidates[HARNESS_EVENTS_MAX], lost[HARNESS_EVENTS_MAX];
 	size_t candidate_count, lost_count, dropped;
@@ -41,7 +43,8 @@ struct harness {
 struct harness *harness_new(const char *v4, const char *v6);
 void harness_free(struct harness *h);
 
-/* One event, then everything that comes of it; fails the case if the deadline is not in the future afterwards. */
+/* One event, then everything that comes of it; fails the case if the deadline is not in the future
+ * afterwards. */
 void harness_handle(struct harness *h, const struct turn_input *in);
 void harness_event(struct harness *h, enum turn_input_kind kind);
 void harness_bind(struct harness *h, const char *peer, uint32_t owner);
@@ -66,11 +69,11 @@ struct answer {
 	bool no_lifetime;
 	uint32_t lifetime_s;
 	const char *nonce, *realm, *mapped, *relayed_v4, *relayed_v6;
-	const char *from;	/* another source than the address asked */
+	const char *from; /* another source than the address asked */
 };
 
 void harness_answer(struct harness *h, const struct sent *request, const struct answer *how);
-#define ANSWER(h, request, ...) harness_answer((h), (request), &(struct answer){ __VA_ARGS__ })
+#define ANSWER(h, request, ...) harness_answer((h), (request), &(struct answer){__VA_ARGS__})
 
 /* To our local address of the source's family. */
 void harness_deliver(struct harness *h, const char *from, const uint8_t *bytes, size_t len);

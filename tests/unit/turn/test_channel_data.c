@@ -23,7 +23,8 @@ static void vectors_decode_as_said(void **state)
 		uint16_t number = 0;
 
 		seen++;
-		assert_int_equal(channel_data_read(&number, bytes, len), vectors_bool(row, "decodes"));
+		assert_int_equal(channel_data_read(&number, bytes, len),
+				 vectors_bool(row, "decodes"));
 		if (vectors_has(row, "channel"))
 			assert_int_equal(number, vectors_u64(row, "channel"));
 	}
@@ -56,7 +57,7 @@ static void only_numbers_of_channels_and_exact_lengths_decode(void **state)
 				 number >= 0x4000 && number <= 0x7fff);
 	}
 	for (size_t len = 0; len < 12; len++) {
-		const uint8_t bytes[12] = { 0x40, 0x00, 0x00, 0x04 };
+		const uint8_t bytes[12] = {0x40, 0x00, 0x00, 0x04};
 		uint16_t have = 0;
 
 		assert_int_equal(channel_data_read(&have, bytes, len), len == 8);
@@ -66,9 +67,9 @@ static void only_numbers_of_channels_and_exact_lengths_decode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vectors_decode_as_said),
-		cmocka_unit_test(header_writes_to_the_vector),
-		cmocka_unit_test(only_numbers_of_channels_and_exact_lengths_decode),
+	    cmocka_unit_test(vectors_decode_as_said),
+	    cmocka_unit_test(header_writes_to_the_vector),
+	    cmocka_unit_test(only_numbers_of_channels_and_exact_lengths_decode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* The table alone, against a naive model, with few peers so that numbers and hash entries are used over and over. */
+/* The table alone, against a naive model, with few peers so that numbers and hash entries are used
+ * over and over. */
 #include "turn/channels.h"
 
 #include <setjmp.h>
@@ -15,15 +16,15 @@ enum {
 };
 
 struct model {
-	uint16_t index_of[PEERS];	/* TURN_NO_CHANNEL when none */
-	int peer_at[TURN_CHANNELS];	/* -1 when free or retired */
+	uint16_t index_of[PEERS];   /* TURN_NO_CHANNEL when none */
+	int peer_at[TURN_CHANNELS]; /* -1 when free or retired */
 };
 
 static struct endpoint peer_of(uint32_t n)
 {
-	const uint8_t bytes[4] = { 203, 0, (uint8_t)(n >> 8), (uint8_t)n };
+	const uint8_t bytes[4] = {203, 0, (uint8_t)(n >> 8), (uint8_t)n};
 
-	return (struct endpoint){ .ip = ip_v4(bytes), .port = 1000 };
+	return (struct endpoint){.ip = ip_v4(bytes), .port = 1000};
 }
 
 static void model_forget(struct model *m, uint16_t index)
@@ -111,7 +112,8 @@ static void numbers_come_in_order_wrap_and_rest_15_minutes(void **state)
 		assert_int_equal(turn_channels_take(&c, &peer, 1, n), n);
 	}
 	peer = peer_of(TURN_CHANNELS);
-	assert_int_equal(turn_channels_take(&c, &peer, 1, TURN_CHANNEL_REUSE_US - 1), TURN_NO_CHANNEL);
+	assert_int_equal(turn_channels_take(&c, &peer, 1, TURN_CHANNEL_REUSE_US - 1),
+			 TURN_NO_CHANNEL);
 	c.at[0].received = true; /* in use: left alone */
 	assert_int_equal(turn_channels_take(&c, &peer, 1, TURN_CHANNEL_REUSE_US), TURN_NO_CHANNEL);
 	assert_int_equal(turn_channels_take(&c, &peer, 1, TURN_CHANNEL_REUSE_US + 1), 1);
@@ -123,8 +125,8 @@ static void numbers_come_in_order_wrap_and_rest_15_minutes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table_agrees_with_a_naive_model),
-		cmocka_unit_test(numbers_come_in_order_wrap_and_rest_15_minutes),
+	    cmocka_unit_test(table_agrees_with_a_naive_model),
+	    cmocka_unit_test(numbers_come_in_order_wrap_and_rest_15_minutes),
 	};
 
 	if (sodium_init() < 0)

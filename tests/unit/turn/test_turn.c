@@ -1,4 +1,5 @@
-/* Start, retransmission, keeping an allocation alive, losing it. [spec connections 6.1, 6.3, 6.5, 6.6] */
+/* Start, retransmission, keeping an allocation alive, losing it. [spec
+ * connections 6.1, 6.3, 6.5, 6.6] */
 #include "harness.h"
 
 #include <setjmp.h>
@@ -8,7 +9,7 @@
 
 #include <cmocka.h>
 
-static const uint64_t schedule_us[] = { 0, MS(1000), MS(2500), MS(4750) };
+static const uint64_t schedule_us[] = {0, MS(1000), MS(2500), MS(4750)};
 
 static void answer_binding(struct harness *h, const struct sent *binding)
 {
@@ -93,9 +94,9 @@ static void binding_answers_only_count_from_the_address_asked(void **state)
 
 static void unusable_addresses_make_no_candidates(void **state)
 {
-	static const char *const mapped[] = { "0.0.0.0:1000", "169.254.1.1:1000", "224.0.0.1:1000",
-					      "255.255.255.255:1000", "198.51.100.4:0",
-					      "[2001:db8::1]:1000" };
+	static const char *const mapped[] = {"0.0.0.0:1000",   "169.254.1.1:1000",
+					     "224.0.0.1:1000", "255.255.255.255:1000",
+					     "198.51.100.4:0", "[2001:db8::1]:1000"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(mapped); i++) {
@@ -278,7 +279,7 @@ static void lost_path_moves_to_the_other_family(void **state)
 	answer_binding(h, harness_last(h, 0));
 	assert_true(harness_signed_with(h, harness_last(h, 0), "nonce-1"));
 	ANSWER(h, harness_last(h, 0), .lifetime_s = 600, .relayed_v4 = "192.0.2.10:50001");
-	assert_true(turn_relayed(h->turn, IP_V4, &(struct endpoint){ .port = 0 }));
+	assert_true(turn_relayed(h->turn, IP_V4, &(struct endpoint){.port = 0}));
 	assert_int_equal(h->dropped, 0);
 	harness_free(h);
 }
@@ -401,7 +402,7 @@ static void bad_configurations_are_refused(void **state)
 	struct harness *h = harness_new(harness_v4, NULL);
 	char long_name[STUN_MAX_USERNAME + 2];
 	struct turn_config cfg = h->cfg;
-	struct turn *held[3] = { NULL };
+	struct turn *held[3] = {NULL};
 
 	(void)state;
 	memset(long_name, 'a', sizeof(long_name) - 1);
@@ -454,29 +455,29 @@ static void same_configuration_is_recognised(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(probe_is_repeated_byte_for_byte_then_the_relay_is_dropped),
-		cmocka_unit_test(both_addresses_are_probed_and_the_first_answer_wins),
-		cmocka_unit_test(give_up_on_the_other_family_changes_nothing),
-		cmocka_unit_test(binding_answers_only_count_from_the_address_asked),
-		cmocka_unit_test(unusable_addresses_make_no_candidates),
-		cmocka_unit_test(new_mapped_address_replaces_the_old_one_without_withdrawal),
-		cmocka_unit_test(allocate_is_repeated_under_new_ids_and_given_up),
-		cmocka_unit_test(allocation_gives_candidates_and_the_relayed_addresses),
-		cmocka_unit_test(refresh_goes_out_at_half_the_lifetime),
-		cmocka_unit_test(expired_allocation_is_withdrawn_and_asked_for_again),
-		cmocka_unit_test(keepalive_follows_25_seconds_of_silence),
-		cmocka_unit_test(channel_data_postpones_the_keepalive),
-		cmocka_unit_test(lost_keepalive_series_drops_a_single_stack_relay),
-		cmocka_unit_test(lost_path_moves_to_the_other_family),
-		cmocka_unit_test(relay_silent_on_both_families_is_dropped),
-		cmocka_unit_test(other_family_gets_one_chance_per_allocation),
-		cmocka_unit_test(refresh_from_outside_has_one_try_and_one_second),
-		cmocka_unit_test(refresh_from_outside_that_is_answered_renews_the_lifetime),
-		cmocka_unit_test(round_trip_time_is_smoothed),
-		cmocka_unit_test(shutdown_deletes_the_allocation_and_is_silent),
-		cmocka_unit_test(shutdown_while_probing_sends_nothing),
-		cmocka_unit_test(bad_configurations_are_refused),
-		cmocka_unit_test(same_configuration_is_recognised),
+	    cmocka_unit_test(probe_is_repeated_byte_for_byte_then_the_relay_is_dropped),
+	    cmocka_unit_test(both_addresses_are_probed_and_the_first_answer_wins),
+	    cmocka_unit_test(give_up_on_the_other_family_changes_nothing),
+	    cmocka_unit_test(binding_answers_only_count_from_the_address_asked),
+	    cmocka_unit_test(unusable_addresses_make_no_candidates),
+	    cmocka_unit_test(new_mapped_address_replaces_the_old_one_without_withdrawal),
+	    cmocka_unit_test(allocate_is_repeated_under_new_ids_and_given_up),
+	    cmocka_unit_test(allocation_gives_candidates_and_the_relayed_addresses),
+	    cmocka_unit_test(refresh_goes_out_at_half_the_lifetime),
+	    cmocka_unit_test(expired_allocation_is_withdrawn_and_asked_for_again),
+	    cmocka_unit_test(keepalive_follows_25_seconds_of_silence),
+	    cmocka_unit_test(channel_data_postpones_the_keepalive),
+	    cmocka_unit_test(lost_keepalive_series_drops_a_single_stack_relay),
+	    cmocka_unit_test(lost_path_moves_to_the_other_family),
+	    cmocka_unit_test(relay_silent_on_both_families_is_dropped),
+	    cmocka_unit_test(other_family_gets_one_chance_per_allocation),
+	    cmocka_unit_test(refresh_from_outside_has_one_try_and_one_second),
+	    cmocka_unit_test(refresh_from_outside_that_is_answered_renews_the_lifetime),
+	    cmocka_unit_test(round_trip_time_is_smoothed),
+	    cmocka_unit_test(shutdown_deletes_the_allocation_and_is_silent),
+	    cmocka_unit_test(shutdown_while_probing_sends_nothing),
+	    cmocka_unit_test(bad_configurations_are_refused),
+	    cmocka_unit_test(same_configuration_is_recognised),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

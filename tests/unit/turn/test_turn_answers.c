@@ -212,7 +212,7 @@ static void signed_420_drops_the_relay(void **state)
 
 static void other_error_to_allocate_suspends_until_a_refresh_from_outside(void **state)
 {
-	static const uint16_t codes[] = { 400, 403, 486, 508 };
+	static const uint16_t codes[] = {400, 403, 486, 508};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
@@ -363,7 +363,8 @@ static void answers_without_our_signature_change_nothing(void **state)
 	ANSWER(h, request, .unsigned_ = true, .code = 486);
 	ANSWER(h, request, .wrong_key = true, .code = 401, .nonce = "forged");
 	ANSWER(h, request, .wrong_key = true, .code = 437);
-	ANSWER(h, request, .lifetime_s = 600, .relayed_v4 = "192.0.2.9:50000", .from = "192.0.2.9:3478");
+	ANSWER(h, request, .lifetime_s = 600, .relayed_v4 = "192.0.2.9:50000",
+	       .from = "192.0.2.9:3478");
 	assert_int_equal(h->candidate_count, 2);
 	assert_int_equal(h->dropped, 0);
 	assert_int_equal(harness_count(h, STUN_ALLOCATE), 1);
@@ -427,18 +428,34 @@ static void rule_3_draws_a_nonce_with_an_unsigned_allocate_after_400(void **stat
 static void rule_3_takes_one_step_per_back_off_step(void **state)
 {
 	struct harness *h = allocating();
+	struct sent repeat;
 
 	(void)state;
 	ANSWER(h, harness_last(h, 0), .unsigned_ = true, .code = 438, .nonce = "one");
+	repeat = *harness_last(h, 0);
+	assert_true(harness_signed_with(h, harness_last(h, 0), "one"));
 	harness_forget(h);
 	h->now_us += MS(10);
-	ANSWER(h, &h->sent[0], .unsigned_ = true, .code = 438, .nonce = "two");
+	ANSWER(h, &repeat, .unsigned_ = true, .code = 438, .nonce = "two");
 	assert_int_equal(h->sent_count, 0);
 	harness_run(h, MS(990));
 	assert_int_equal(h->sent_count, 1);
 	ANSWER(h, harness_last(h, 0), .unsigned_ = true, .code = 438, .nonce = "three");
 	assert_int_equal(h->sent_count, 2);
 	assert_true(harness_signed_with(h, harness_last(h, 0), "three"));
+	harness_free(h);
+}
+
+static void answer_counts_once(void **state)
+{
+	struct harness *h = ready();
+
+	(void)state;
+	harness_event(h, TURN_INPUT_REFRESH);
+	ANSWER(h, harness_last(h, 0), .lifetime_s = 600);
+	ANSWER(h, harness_last(h, 0), .code = 437);
+	assert_int_equal(h->lost_count, 0);
+	assert_int_equal(h->sent_count, 1);
 	harness_free(h);
 }
 
@@ -516,37 +533,37 @@ static void rule_5_unsigned_401_to_the_newest_nonce_is_a_lost_answer(void **stat
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-		    signed_401_without_nonce_is_repeated_with_one_and_a_fresh_back_off),
-		cmocka_unit_test(signed_438_is_repeated_with_the_new_nonce),
-		cmocka_unit_test(endless_signed_challenges_are_answered_at_the_schedule_s_pace),
-		cmocka_unit_test(challenge_of_a_foreign_realm_ends_the_request),
-		cmocka_unit_test(signed_401_to_a_nonce_drops_the_relay),
-		cmocka_unit_test(signed_437_to_allocate_deletes_once_then_waits),
-		cmocka_unit_test(deletion_refused_leads_to_a_later_allocate),
-		cmocka_unit_test(deletion_of_nothing_leads_to_allocate_at_once),
-		cmocka_unit_test(signed_437_to_refresh_allocates_anew),
-		cmocka_unit_test(signed_437_to_channel_bind_allocates_and_binds_the_peer_again),
-		cmocka_unit_test(signed_420_drops_the_relay),
-		cmocka_unit_test(other_error_to_allocate_suspends_until_a_refresh_from_outside),
-		cmocka_unit_test(other_error_to_channel_bind_forgets_the_number),
-		cmocka_unit_test(other_error_to_refresh_is_not_repeated_at_once),
-		cmocka_unit_test(error_to_a_keepalive_counts_as_life),
-		cmocka_unit_test(error_to_a_probe_proves_nothing),
-		cmocka_unit_test(allocate_success_that_lacks_something_is_ignored),
-		cmocka_unit_test(peers_wait_for_the_allocation_in_a_ring_of_100),
-		cmocka_unit_test(one_connection_cannot_crowd_out_the_waiting_peers_of_others),
-		cmocka_unit_test(refresh_success_with_lifetime_zero_allocates),
-		cmocka_unit_test(answers_without_our_signature_change_nothing),
-		cmocka_unit_test(rule_2_unsigned_errors_never_end_a_request),
-		cmocka_unit_test(rule_2_foreign_realm_gives_no_nonce),
-		cmocka_unit_test(rule_2_longest_nonce_is_taken),
-		cmocka_unit_test(rule_3_draws_a_nonce_with_an_unsigned_allocate_after_400),
-		cmocka_unit_test(rule_3_takes_one_step_per_back_off_step),
-		cmocka_unit_test(rule_3_lost_draw_is_made_good_by_the_schedule),
-		cmocka_unit_test(rule_4_unsigned_437_draws_deletes_once_and_waits),
-		cmocka_unit_test(rule_4_unsigned_437_with_a_nonce_deletes_at_once),
-		cmocka_unit_test(rule_5_unsigned_401_to_the_newest_nonce_is_a_lost_answer),
+	    cmocka_unit_test(signed_401_without_nonce_is_repeated_with_one_and_a_fresh_back_off),
+	    cmocka_unit_test(signed_438_is_repeated_with_the_new_nonce),
+	    cmocka_unit_test(endless_signed_challenges_are_answered_at_the_schedule_s_pace),
+	    cmocka_unit_test(challenge_of_a_foreign_realm_ends_the_request),
+	    cmocka_unit_test(signed_401_to_a_nonce_drops_the_relay),
+	    cmocka_unit_test(signed_437_to_allocate_deletes_once_then_waits),
+	    cmocka_unit_test(deletion_refused_leads_to_a_later_allocate),
+	    cmocka_unit_test(deletion_of_nothing_leads_to_allocate_at_once),
+	    cmocka_unit_test(signed_437_to_refresh_allocates_anew),
+	    cmocka_unit_test(signed_437_to_channel_bind_allocates_and_binds_the_peer_again),
+	    cmocka_unit_test(signed_420_drops_the_relay),
+	    cmocka_unit_test(other_error_to_allocate_suspends_until_a_refresh_from_outside),
+	    cmocka_unit_test(other_error_to_channel_bind_forgets_the_number),
+	    cmocka_unit_test(other_error_to_refresh_is_not_repeated_at_once),
+	    cmocka_unit_test(error_to_a_keepalive_counts_as_life),
+	    cmocka_unit_test(error_to_a_probe_proves_nothing),
+	    cmocka_unit_test(allocate_success_that_lacks_something_is_ignored),
+	    cmocka_unit_test(peers_wait_for_the_allocation_in_a_ring_of_100),
+	    cmocka_unit_test(one_connection_cannot_crowd_out_the_waiting_peers_of_others),
+	    cmocka_unit_test(refresh_success_with_lifetime_zero_allocates),
+	    cmocka_unit_test(answers_without_our_signature_change_nothing),
+	    cmocka_unit_test(rule_2_unsigned_errors_never_end_a_request),
+	    cmocka_unit_test(rule_2_foreign_realm_gives_no_nonce),
+	    cmocka_unit_test(rule_2_longest_nonce_is_taken),
+	    cmocka_unit_test(rule_3_draws_a_nonce_with_an_unsigned_allocate_after_400),
+	    cmocka_unit_test(rule_3_takes_one_step_per_back_off_step),
+	    cmocka_unit_test(rule_3_lost_draw_is_made_good_by_the_schedule),
+	    cmocka_unit_test(answer_counts_once),
+	    cmocka_unit_test(rule_4_unsigned_437_draws_deletes_once_and_waits),
+	    cmocka_unit_test(rule_4_unsigned_437_with_a_nonce_deletes_at_once),
+	    cmocka_unit_test(rule_5_unsigned_401_to_the_newest_nonce_is_a_lost_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

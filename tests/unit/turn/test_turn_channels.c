@@ -1,4 +1,5 @@
-/* Channels over their life: binding, use, refresh, death, reuse, shares. [spec connections 6.5, 14 row 6] */
+/* Channels over their life: binding, use, refresh, death, reuse, shares. [spec connections 6.5, 14
+ * row 6] */
 #include "harness.h"
 
 #include <setjmp.h>
@@ -26,7 +27,8 @@ static void bound(struct harness *h, const char *to, uint32_t owner)
 	ANSWER(h, harness_last_of(h, STUN_CHANNEL_BIND), .no_lifetime = true);
 }
 
-/* Virtual time passes; keepalives and refreshes of the allocation are answered, ChannelBinds are not. */
+/* Virtual time passes; keepalives and refreshes of the allocation are answered, ChannelBinds are
+ * not. */
 static void live(struct harness *h, uint64_t for_us)
 {
 	uint64_t end_us = h->now_us + for_us;
@@ -284,19 +286,19 @@ static void both_families_have_channels_on_one_allocation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sending_is_optimistic_receiving_waits_for_the_answer),
-		cmocka_unit_test(bind_is_skipped_when_asked_for_or_usable),
-		cmocka_unit_test(bind_is_skipped_without_a_relayed_address_of_the_family),
-		cmocka_unit_test(lost_bind_is_repeated_and_its_loss_is_the_relay_s),
-		cmocka_unit_test(used_channel_is_refreshed_at_four_and_a_half_minutes),
-		cmocka_unit_test(channel_first_used_late_is_refreshed_at_once),
-		cmocka_unit_test(sending_alone_does_not_refresh),
-		cmocka_unit_test(dead_channel_is_bound_again_under_its_number),
-		cmocka_unit_test(refused_refresh_retires_the_channel),
-		cmocka_unit_test(connection_has_32_channels_and_loses_its_idlest),
-		cmocka_unit_test(connection_cannot_use_up_the_numbers_of_others),
-		cmocka_unit_test(all_4096_numbers_can_be_bound_at_once),
-		cmocka_unit_test(both_families_have_channels_on_one_allocation),
+	    cmocka_unit_test(sending_is_optimistic_receiving_waits_for_the_answer),
+	    cmocka_unit_test(bind_is_skipped_when_asked_for_or_usable),
+	    cmocka_unit_test(bind_is_skipped_without_a_relayed_address_of_the_family),
+	    cmocka_unit_test(lost_bind_is_repeated_and_its_loss_is_the_relay_s),
+	    cmocka_unit_test(used_channel_is_refreshed_at_four_and_a_half_minutes),
+	    cmocka_unit_test(channel_first_used_late_is_refreshed_at_once),
+	    cmocka_unit_test(sending_alone_does_not_refresh),
+	    cmocka_unit_test(dead_channel_is_bound_again_under_its_number),
+	    cmocka_unit_test(refused_refresh_retires_the_channel),
+	    cmocka_unit_test(connection_has_32_channels_and_loses_its_idlest),
+	    cmocka_unit_test(connection_cannot_use_up_the_numbers_of_others),
+	    cmocka_unit_test(all_4096_numbers_can_be_bound_at_once),
+	    cmocka_unit_test(both_families_have_channels_on_one_allocation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* The client against connections-turn.json: every request byte for byte, every answer as it stands there. */
+/* The client against connections-turn.json: every request byte for byte, every answer as it stands
+ * there. */
 #include "turn/turn.h"
 
 #include <setjmp.h>
@@ -29,7 +30,7 @@ struct script {
 	struct turn *turn;
 	uint64_t now_us;
 	uint8_t bytes[STUN_MAX_MESSAGE];
-	size_t len;	/* of the last transmission since the last event, 0 when there was none */
+	size_t len; /* of the last transmission since the last event, 0 when there was none */
 	size_t candidates, lost;
 };
 
@@ -63,15 +64,15 @@ static void drain(struct script *s)
 static struct script *script_new(const char *const *names)
 {
 	struct script *s = calloc(1, sizeof(*s));
-	struct turn_config cfg = { .rng = { .fill = scripted_fill } };
+	struct turn_config cfg = {.rng = {.fill = scripted_fill}};
 	const cJSON *credentials = NULL;
 
 	assert_non_null(s);
 	s->json = vectors_load(VECTORS_DIR "/connections-turn.json");
 	for (; names[s->ids.count]; s->ids.count++)
-		vectors_hex_exact(vectors_get(vectors_get(s->json, "client_to_relay"),
-					      names[s->ids.count]),
-				  "txid", s->ids.ids[s->ids.count].bytes, STUN_TXID_LEN);
+		vectors_hex_exact(
+		    vectors_get(vectors_get(s->json, "client_to_relay"), names[s->ids.count]),
+		    "txid", s->ids.ids[s->ids.count].bytes, STUN_TXID_LEN);
 	credentials = vectors_get(s->json, "credentials");
 	s->arena = secret_arena_new(1);
 	assert_true(endpoint_parse(&cfg.v4, "192.0.2.10:3478", 15));
@@ -109,7 +110,7 @@ static void event(struct script *s, const struct turn_input *in)
 /* Answer @name of @group arrives a millisecond later. */
 static void answered(struct script *s, const char *group, const char *name)
 {
-	struct turn_input in = { .kind = TURN_INPUT_DATAGRAM };
+	struct turn_input in = {.kind = TURN_INPUT_DATAGRAM};
 	uint8_t bytes[STUN_MAX_MESSAGE];
 
 	s->now_us += US_PER_MS;
@@ -132,9 +133,9 @@ static void standard_relay_says(struct script *s, const char *name)
 
 static void bind(struct script *s, const char *request)
 {
-	struct turn_input in = { .kind = TURN_INPUT_BIND };
-	const char *peer = vectors_string(
-	    vectors_get(vectors_get(s->json, "client_to_relay"), request), "peer");
+	struct turn_input in = {.kind = TURN_INPUT_BIND};
+	const char *peer =
+	    vectors_string(vectors_get(vectors_get(s->json, "client_to_relay"), request), "peer");
 
 	assert_true(endpoint_parse(&in.u.bind.peer, peer, strlen(peer)));
 	event(s, &in);
@@ -142,7 +143,7 @@ static void bind(struct script *s, const char *request)
 
 static void kind(struct script *s, enum turn_input_kind what)
 {
-	event(s, &(struct turn_input){ .kind = what });
+	event(s, &(struct turn_input){.kind = what});
 }
 
 static bool has_nonce(const struct script *s, uint16_t method, const char *nonce)
@@ -156,8 +157,8 @@ static bool has_nonce(const struct script *s, uint16_t method, const char *nonce
 
 static struct script *ready(const char *then)
 {
-	const char *names[] = { "binding", "allocate_first_no_nonce", "allocate_with_nonce", then,
-				NULL };
+	const char *names[] = {"binding", "allocate_first_no_nonce", "allocate_with_nonce", then,
+			       NULL};
 	struct script *s = script_new(names);
 
 	relay_says(s, "binding_success_v4");
@@ -182,14 +183,14 @@ static void long_term_key_matches(void **state)
 
 static void whole_life_on_a_firezone_relay(void **state)
 {
-	static const char *const names[] = { "binding",
-					     "allocate_first_no_nonce",
-					     "allocate_with_nonce",
-					     "channel_bind_v4",
-					     "channel_bind_v6",
-					     "refresh_ours",
-					     "refresh_delete_ours",
-					     NULL };
+	static const char *const names[] = {"binding",
+					    "allocate_first_no_nonce",
+					    "allocate_with_nonce",
+					    "channel_bind_v4",
+					    "channel_bind_v6",
+					    "refresh_ours",
+					    "refresh_delete_ours",
+					    NULL};
 	struct script *s = script_new(names);
 	struct endpoint peer;
 
@@ -228,8 +229,8 @@ static void refused_channel_is_forgotten(void **state)
 
 static void mismatch_deletes_and_allocates(void **state)
 {
-	static const char *const names[] = { "binding", "allocate_first_no_nonce",
-					     "allocate_with_nonce", "refresh_delete", NULL };
+	static const char *const names[] = {"binding", "allocate_first_no_nonce",
+					    "allocate_with_nonce", "refresh_delete", NULL};
 	struct script *s = script_new(names);
 
 	(void)state;
@@ -266,8 +267,8 @@ static void refresh_takes_each_of_its_answers(void **state)
 
 static void forged_401_gives_a_nonce_and_no_more(void **state)
 {
-	static const char *const names[] = { "binding", "allocate_first_no_nonce",
-					     "allocate_with_nonce", NULL };
+	static const char *const names[] = {"binding", "allocate_first_no_nonce",
+					    "allocate_with_nonce", NULL};
 	struct script *s = script_new(names);
 
 	(void)state;
@@ -281,8 +282,8 @@ static void forged_401_gives_a_nonce_and_no_more(void **state)
 
 static void standard_relay_is_asked_for_a_nonce(void **state)
 {
-	static const char *const names[] = { "binding", "allocate_first_no_nonce",
-					     "allocate_unsigned", NULL };
+	static const char *const names[] = {"binding", "allocate_first_no_nonce",
+					    "allocate_unsigned", NULL};
 	struct script *s = script_new(names);
 
 	(void)state;
@@ -300,8 +301,8 @@ static void standard_relay_is_asked_for_a_nonce(void **state)
 
 static void standard_relay_with_our_old_allocation(void **state)
 {
-	static const char *const names[] = { "binding", "allocate_first_no_nonce",
-					     "refresh_unsigned", NULL };
+	static const char *const names[] = {"binding", "allocate_first_no_nonce",
+					    "refresh_unsigned", NULL};
 	struct script *s = script_new(names);
 
 	(void)state;
@@ -327,7 +328,7 @@ static void standard_relay_s_stale_nonce(void **state)
 
 static void retransmission_times_are_the_vector_s(void **state)
 {
-	static const char *const names[] = { NULL };
+	static const char *const names[] = {NULL};
 	struct script *s = script_new(names);
 	const cJSON *row = vectors_get(s->json, "retransmit_seconds");
 	const cJSON *at = NULL;
@@ -352,16 +353,16 @@ static void retransmission_times_are_the_vector_s(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(long_term_key_matches),
-		cmocka_unit_test(whole_life_on_a_firezone_relay),
-		cmocka_unit_test(refused_channel_is_forgotten),
-		cmocka_unit_test(mismatch_deletes_and_allocates),
-		cmocka_unit_test(refresh_takes_each_of_its_answers),
-		cmocka_unit_test(forged_401_gives_a_nonce_and_no_more),
-		cmocka_unit_test(standard_relay_is_asked_for_a_nonce),
-		cmocka_unit_test(standard_relay_with_our_old_allocation),
-		cmocka_unit_test(standard_relay_s_stale_nonce),
-		cmocka_unit_test(retransmission_times_are_the_vector_s),
+	    cmocka_unit_test(long_term_key_matches),
+	    cmocka_unit_test(whole_life_on_a_firezone_relay),
+	    cmocka_unit_test(refused_channel_is_forgotten),
+	    cmocka_unit_test(mismatch_deletes_and_allocates),
+	    cmocka_unit_test(refresh_takes_each_of_its_answers),
+	    cmocka_unit_test(forged_401_gives_a_nonce_and_no_more),
+	    cmocka_unit_test(standard_relay_is_asked_for_a_nonce),
+	    cmocka_unit_test(standard_relay_with_our_old_allocation),
+	    cmocka_unit_test(standard_relay_s_stale_nonce),
+	    cmocka_unit_test(retransmission_times_are_the_vector_s),
 	};
 
 	if (sodium_init() < 0)

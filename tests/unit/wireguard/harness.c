@@ -23,7 +23,7 @@ struct rng test_rng(struct test_rng *state, uint64_t seed)
 {
 	state->next32 = NULL;
 	state->rng = rng_from_seed(&state->seeded, seed);
-	return (struct rng){ .fill = test_fill, .ctx = state };
+	return (struct rng){.fill = test_fill, .ctx = state};
 }
 
 uint8_t *datagram_bytes(struct datagram *d)
@@ -33,16 +33,16 @@ uint8_t *datagram_bytes(struct datagram *d)
 
 struct endpoint test_source(uint8_t last_byte)
 {
-	const uint8_t bytes[4] = { 203, 0, 113, last_byte };
+	const uint8_t bytes[4] = {203, 0, 113, last_byte};
 
-	return (struct endpoint){ .ip = ip_v4(bytes), .port = 40000 };
+	return (struct endpoint){.ip = ip_v4(bytes), .port = 40000};
 }
 
 int pair_setup(void **state)
 {
-	const uint8_t psk[WG_KEY_LEN] = { 1, 2, 3 };
+	const uint8_t psk[WG_KEY_LEN] = {1, 2, 3};
 	struct pair *p = calloc(1, sizeof(*p));
-	struct wg_config cfg = { .max_peers = 8, .unix_us = UINT64_C(1700000000) * US_PER_S };
+	struct wg_config cfg = {.max_peers = 8, .unix_us = UINT64_C(1700000000) * US_PER_S};
 
 	assert_non_null(p);
 	assert_true(sodium_init() >= 0);
@@ -57,8 +57,8 @@ int pair_setup(void **state)
 	}
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(wg_peer_add(p->side[i].wg, wg_public_key(p->side[!i].wg), psk, p,
-		                             p->now_us, &p->side[i].peer),
-		                 0);
+					     p->now_us, &p->side[i].peer),
+				 0);
 		wg_peer_set_path(p->side[i].peer, true, p->now_us);
 	}
 	*state = p;
@@ -124,15 +124,15 @@ bool side_take(struct pair *p, int to, struct datagram *d)
 
 	if (wg_classify(datagram_bytes(d), d->len) == WG_DATA)
 		return wg_open(side->wg, datagram_bytes(d), d->len, p->now_us, &peer, &inner,
-		               &inner_len) != WG_OPEN_REFUSED;
+			       &inner_len) != WG_OPEN_REFUSED;
 	return wg_handshake(side->wg, datagram_bytes(d), d->len, &src, p->now_us) == side->peer;
 }
 
 void pair_run_to(struct pair *p, uint64_t now_us)
 {
 	for (;;) {
-		uint64_t first = min_u64(wg_peer_deadline(p->side[0].peer),
-		                         wg_peer_deadline(p->side[1].peer));
+		uint64_t first =
+		    min_u64(wg_peer_deadline(p->side[0].peer), wg_peer_deadline(p->side[1].peer));
 
 		if (first > now_us)
 			break;

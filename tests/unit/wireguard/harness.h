@@ -8,9 +8,9 @@
 #define TESTS_UNIT_WIREGUARD_HARNESS_H
 
 /* cmocka needs these first, in this order. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 
 #include <cmocka.h>
 
@@ -18,8 +18,14 @@
 #include "wireguard/peer.h"
 #include "wireguard/wg.h"
 
-enum { GATEWAY = 0, CLIENT = 1 };
-enum { TEXT_MAX = 2048, MESSAGE_ROOM = WG_SCRATCH + WG_OVERHEAD + TEXT_MAX };
+enum {
+	GATEWAY = 0,
+	CLIENT = 1
+};
+enum {
+	TEXT_MAX = 2048,
+	MESSAGE_ROOM = WG_SCRATCH + WG_OVERHEAD + TEXT_MAX
+};
 
 /* A source that gives out fixed 32-byte draws before its seed. */
 struct test_rng {

@@ -9,7 +9,9 @@
 #include "wireguard/aead.h"
 #include "wireguard/crypto.h"
 
-enum { BUFFER = 4096 };
+enum {
+	BUFFER = 4096
+};
 
 static void primitives_match_the_vectors(void **state)
 {
@@ -17,7 +19,7 @@ static void primitives_match_the_vectors(void **state)
 	const cJSON *blake = vectors_get(root, "blake2s");
 	const cJSON *curve = vectors_get(root, "x25519");
 	struct wg_crypto *c = wg_crypto_new();
-	const uint8_t abc[] = { 'a', 'b', 'c' };
+	const uint8_t abc[] = {'a', 'b', 'c'};
 	uint8_t key[WG_KEY_LEN], scalar[WG_KEY_LEN], point[WG_KEY_LEN], out[WG_HASH_LEN];
 
 	(void)state;
@@ -44,15 +46,15 @@ static void low_order_points_are_refused(void **state)
 {
 	/* Points of order 1, 2, 4 and 8, and two of them above the field's prime. */
 	static const char *const points[] = {
-		"0000000000000000000000000000000000000000000000000000000000000000",
-		"0100000000000000000000000000000000000000000000000000000000000000",
-		"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-		"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	    "0000000000000000000000000000000000000000000000000000000000000000",
+	    "0100000000000000000000000000000000000000000000000000000000000000",
+	    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+	    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+	    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 	};
-	const uint8_t scalar[WG_KEY_LEN] = { 9, 8, 7 };
+	const uint8_t scalar[WG_KEY_LEN] = {9, 8, 7};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(points); i++) {
@@ -68,7 +70,7 @@ static void low_order_points_are_refused(void **state)
 static void kdf_gives_the_same_first_outputs_for_any_count(void **state)
 {
 	struct wg_crypto *c = wg_crypto_new();
-	const uint8_t key[WG_KEY_LEN] = { 3 };
+	const uint8_t key[WG_KEY_LEN] = {3};
 	uint8_t one[WG_HASH_LEN], three[3 * WG_HASH_LEN];
 
 	(void)state;
@@ -119,7 +121,7 @@ static void seal_theirs(struct rig *r, size_t len)
 	assert_true(EVP_EncryptFinal_ex(r->evp, r->theirs + len, &n));
 	assert_true(EVP_CIPHER_CTX_ctrl(r->evp, EVP_CTRL_AEAD_GET_TAG, WG_TAG, r->theirs + len));
 	crypto_aead_chacha20poly1305_ietf_encrypt(other, NULL, r->plain, len, NULL, 0, NULL,
-	                                          r->nonce, r->key);
+						  r->nonce, r->key);
 	assert_memory_equal(r->theirs, other, len + WG_TAG);
 }
 
@@ -164,7 +166,7 @@ static void aead_equals_openssl_and_libsodium_for_every_length(void **state)
 
 static void forged_text_is_refused_and_left_as_it_was(void **state)
 {
-	static const size_t lengths[] = { 0, 1, 16, 63, 64, 191, 192, 193, 256, 1280, 1281 };
+	static const size_t lengths[] = {0, 1, 16, 63, 64, 191, 192, 193, 256, 1280, 1281};
 	struct rng_seeded seeded;
 	struct rng rng = rng_from_seed(&seeded, 12);
 	struct rig *r = calloc(1, sizeof(*r));
@@ -197,9 +199,9 @@ static void forged_text_is_refused_and_left_as_it_was(void **state)
 
 static void handshake_aead_binds_the_hash(void **state)
 {
-	const uint8_t key[WG_KEY_LEN] = { 1 };
-	const uint8_t plain[WG_KEY_LEN] = { 2 };
-	uint8_t aad[WG_HASH_LEN] = { 3 };
+	const uint8_t key[WG_KEY_LEN] = {1};
+	const uint8_t plain[WG_KEY_LEN] = {2};
+	uint8_t aad[WG_HASH_LEN] = {3};
 	uint8_t sealed[WG_KEY_LEN + WG_TAG], out[WG_KEY_LEN];
 
 	(void)state;
@@ -213,12 +215,12 @@ static void handshake_aead_binds_the_hash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(primitives_match_the_vectors),
-		cmocka_unit_test(low_order_points_are_refused),
-		cmocka_unit_test(kdf_gives_the_same_first_outputs_for_any_count),
-		cmocka_unit_test(aead_equals_openssl_and_libsodium_for_every_length),
-		cmocka_unit_test(forged_text_is_refused_and_left_as_it_was),
-		cmocka_unit_test(handshake_aead_binds_the_hash),
+	    cmocka_unit_test(primitives_match_the_vectors),
+	    cmocka_unit_test(low_order_points_are_refused),
+	    cmocka_unit_test(kdf_gives_the_same_first_outputs_for_any_count),
+	    cmocka_unit_test(aead_equals_openssl_and_libsodium_for_every_length),
+	    cmocka_unit_test(forged_text_is_refused_and_left_as_it_was),
+	    cmocka_unit_test(handshake_aead_binds_the_hash),
 	};
 
 	if (sodium_init() < 0)

@@ -47,7 +47,7 @@ static void cookie_reply_of_the_vector_opens_and_gives_its_mac2(void **state)
 	vectors_assert_hex(root, "cookie", cookie, sizeof(cookie));
 
 	memcpy(stamped, retry, sizeof(retry));
-	memset(stamped + WG_INITIATION_BODY, 0, 2 * WG_MAC_LEN);
+	memset(stamped + WG_INITIATION_BODY, 0, WG_MACS_LEN);
 	wg_cookie_stamp(c, gateway, cookie, stamped, sizeof(stamped));
 	assert_memory_equal(stamped, retry, sizeof(retry));
 
@@ -117,8 +117,9 @@ static void stamp_cookie(struct rig *r, const struct endpoint *src)
 	uint8_t reply[WG_COOKIE_REPLY_LEN], cookie[WG_COOKIE_LEN];
 
 	assert_true(wg_gate_reply(&r->gate, r->c, &r->source, r->msg, sizeof(r->msg), src,
-	                          r->now_us, reply));
-	assert_true(wg_cookie_open(r->c, r->public_key, r->msg + WG_INITIATION_BODY, reply, cookie));
+				  r->now_us, reply));
+	assert_true(
+	    wg_cookie_open(r->c, r->public_key, r->msg + WG_INITIATION_BODY, reply, cookie));
 	wg_cookie_stamp(r->c, r->public_key, cookie, r->msg, sizeof(r->msg));
 }
 
@@ -191,12 +192,12 @@ static void gate_limits_a_proven_source_and_refills_it(void **state)
 static void gate_counts_a_v6_site_as_one_source(void **state)
 {
 	struct rig *r = *state;
-	struct endpoint src = { .ip = { .family = IP_V6, .bytes = { 0x20, 1, 0xd, 0xb8 } }, .port = 5 };
+	struct endpoint src = {.ip = {.family = IP_V6, .bytes = {0x20, 1, 0xd, 0xb8}}, .port = 5};
 	int passed = 0;
 
 	fill_second(r);
-	for (uint8_t host = 1; host < 2 * WG_SOURCE_BURST; host++) {
-		src.ip.bytes[15] = host;
+	for (int host = 1; host < 2 * WG_SOURCE_BURST; host++) {
+		src.ip.bytes[15] = (uint8_t)host;
 		stamp_cookie(r, &src);
 		passed += check(r, &src) == WG_GATE_PASS;
 	}
@@ -220,15 +221,15 @@ static void forged_messages_do_not_spend_a_sources_budget(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(cookie_derivation_matches_the_vector),
-		cmocka_unit_test(cookie_reply_of_the_vector_opens_and_gives_its_mac2),
-		GATE(gate_drops_a_wrong_mac1_without_counting_it),
-		GATE(gate_asks_for_a_cookie_from_the_101st_until_the_second_is_over),
-		GATE(gate_lets_a_proven_source_pass_from_any_port),
-		GATE(gate_refuses_a_cookie_of_the_last_epoch),
-		GATE(gate_limits_a_proven_source_and_refills_it),
-		GATE(gate_counts_a_v6_site_as_one_source),
-		GATE(forged_messages_do_not_spend_a_sources_budget),
+	    cmocka_unit_test(cookie_derivation_matches_the_vector),
+	    cmocka_unit_test(cookie_reply_of_the_vector_opens_and_gives_its_mac2),
+	    GATE(gate_drops_a_wrong_mac1_without_counting_it),
+	    GATE(gate_asks_for_a_cookie_from_the_101st_until_the_second_is_over),
+	    GATE(gate_lets_a_proven_source_pass_from_any_port),
+	    GATE(gate_refuses_a_cookie_of_the_last_epoch),
+	    GATE(gate_limits_a_proven_source_and_refills_it),
+	    GATE(gate_counts_a_v6_site_as_one_source),
+	    GATE(forged_messages_do_not_spend_a_sources_budget),
 	};
 
 	if (sodium_init() < 0)

@@ -7,7 +7,8 @@
 
 #include "base/secret.h"
 
-/* The vectors' gateway as an interface: connection 0x123456, next session 1, next ephemeral key fixed. */
+/* The vectors' gateway as an interface: connection 0x123456, next session 1, next ephemeral key
+ * fixed. */
 struct gateway {
 	cJSON *root;
 	struct secret_arena *arena;
@@ -23,7 +24,7 @@ static int gateway_setup(void **state)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	uint8_t private_key[32], client[32], psk[32];
-	struct wg_config cfg = { .max_peers = 1, .unix_us = 1, .private_key = private_key };
+	struct wg_config cfg = {.max_peers = 1, .unix_us = 1, .private_key = private_key};
 	const cJSON *keys;
 
 	assert_non_null(g);
@@ -161,11 +162,11 @@ static void messages_are_classified_by_type_reserved_bytes_and_size(void **state
 		enum wg_msg_type type;
 		size_t len;
 	} exact[] = {
-		{ WG_INITIATION, WG_INITIATION_LEN },
-		{ WG_RESPONSE, WG_RESPONSE_LEN },
-		{ WG_COOKIE_REPLY, WG_COOKIE_REPLY_LEN },
+	    {WG_INITIATION, WG_INITIATION_LEN},
+	    {WG_RESPONSE, WG_RESPONSE_LEN},
+	    {WG_COOKIE_REPLY, WG_COOKIE_REPLY_LEN},
 	};
-	uint8_t msg[256] = { 0 };
+	uint8_t msg[256] = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
@@ -248,7 +249,8 @@ static void held_messages_lose_the_oldest_beyond_128(void **state)
 	}
 	wg_peer_set_path(gateway, true, p->now_us);
 	for (; side_send(p, GATEWAY, &d); responses++) {
-		/* The receiver index tells which initiation it answers: in order, the first two lost. */
+		/* The receiver index tells which initiation it answers: in order, the first two
+		 * lost. */
 		assert_int_equal(datagram_bytes(&d)[8], (uint8_t)(responses + 3));
 	}
 	assert_int_equal(responses, WG_HELD_MESSAGES);
@@ -298,7 +300,7 @@ static void cookie_round_trip_at_the_101st_of_a_second(void **state)
 	assert_int_equal(gateway->counters.cookies_sent, 1);
 	assert_int_equal(wg_classify(reply, len), WG_COOKIE_REPLY);
 	assert_ptr_equal(wg_handshake(p->side[CLIENT].wg, reply, len, &src, p->now_us),
-	                 p->side[CLIENT].peer);
+			 p->side[CLIENT].peer);
 	/* It answers one message once. */
 	assert_null(wg_handshake(p->side[CLIENT].wg, reply, len, &src, p->now_us));
 
@@ -343,9 +345,9 @@ static void received_cookie_is_used_for_120_s(void **state)
 		p->now_us += late ? 1 : 120 * US_PER_S - 1;
 		client->due |= WG_DUE_INITIATION;
 		side_expect(p, CLIENT, WG_INITIATION, &d);
-		assert_int_equal(sodium_is_zero(datagram_bytes(&d) + WG_INITIATION_LEN - WG_MAC_LEN,
-		                                WG_MAC_LEN),
-		                 late);
+		assert_int_equal(
+		    sodium_is_zero(datagram_bytes(&d) + WG_INITIATION_LEN - WG_MAC_LEN, WG_MAC_LEN),
+		    late);
 	}
 }
 
@@ -366,7 +368,7 @@ static void response_answers_only_the_last_two_initiations(void **state)
 	assert_true(side_take(p, CLIENT, &responses[1]));
 	/* Complete: the ephemeral keys of all are gone. */
 	assert_true(sodium_is_zero((const uint8_t *)client->secret->pending,
-	                           sizeof(client->secret->pending)));
+				   sizeof(client->secret->pending)));
 	assert_false(side_take(p, CLIENT, &responses[2]));
 	assert_false(side_take(p, CLIENT, &responses[1]));
 }
@@ -383,7 +385,7 @@ static void forged_response_leaves_the_attempt_running(void **state)
 	forged = d;
 	datagram_bytes(&forged)[50] ^= 1;
 	wg_cookie_stamp(p->side[GATEWAY].wg->crypto, wg_public_key(p->side[CLIENT].wg), NULL,
-	                datagram_bytes(&forged), forged.len);
+			datagram_bytes(&forged), forged.len);
 	assert_false(side_take(p, CLIENT, &forged));
 	assert_false(wg_peer_established(p->side[CLIENT].peer));
 	assert_true(side_take(p, CLIENT, &d));
@@ -426,11 +428,11 @@ static void peer_keys_are_unique_and_sound(void **state)
 {
 	struct pair *p = *state;
 	struct wg *wg = p->side[GATEWAY].wg;
-	uint8_t key[WG_KEY_LEN] = { 0 };
+	uint8_t key[WG_KEY_LEN] = {0};
 	struct wg_peer *peer = NULL;
 
 	assert_int_equal(wg_peer_add(wg, wg_public_key(p->side[CLIENT].wg), key, NULL, 0, &peer),
-	                 -EEXIST);
+			 -EEXIST);
 	assert_int_equal(wg_peer_add(wg, wg_public_key(wg), key, NULL, 0, &peer), -EEXIST);
 	assert_int_equal(wg_peer_add(wg, key, key, NULL, 0, &peer), -EINVAL);
 	key[0] = 1;
@@ -439,8 +441,8 @@ static void peer_keys_are_unique_and_sound(void **state)
 	/* A freed key is free again. */
 	wg_peer_free(p->side[GATEWAY].peer);
 	assert_int_equal(wg_peer_add(wg, wg_public_key(p->side[CLIENT].wg), key, NULL, p->now_us,
-	                             &p->side[GATEWAY].peer),
-	                 0);
+				     &p->side[GATEWAY].peer),
+			 0);
 }
 
 static void peers_are_bounded_and_their_indices_unique(void **state)
@@ -448,10 +450,10 @@ static void peers_are_bounded_and_their_indices_unique(void **state)
 	struct pair *p = *state;
 	struct wg *wg = p->side[GATEWAY].wg;
 	struct wg_peer *peers[7], *extra;
-	uint8_t key[WG_KEY_LEN] = { 0 };
+	uint8_t key[WG_KEY_LEN] = {0};
 	uint32_t old;
 
-	for (uint8_t i = 0; i < ARRAY_LEN(peers); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
 		key[0] = (uint8_t)(9 + i);
 		assert_int_equal(wg_peer_add(wg, key, key, &peers[i], 0, &peers[i]), 0);
 		assert_ptr_equal(wg_peer_by_index(wg, wg_peer_index(peers[i])), peers[i]);
@@ -476,7 +478,7 @@ static void timestamps_never_repeat_and_follow_the_start_time(void **state)
 	struct pair *p = *state;
 	struct wg *wg = p->side[GATEWAY].wg;
 	/* 1700000000 at the start, 37 s of TAI, 2^62. */
-	const uint8_t start[12] = { 0x40, 0, 0, 0, 0x65, 0x53, 0xf1, 0x25, 0, 0, 0, 0 };
+	const uint8_t start[12] = {0x40, 0, 0, 0, 0x65, 0x53, 0xf1, 0x25, 0, 0, 0, 0};
 	uint8_t last[12], next[12];
 
 	wg_timestamp(wg, p->now_us, last);
@@ -492,28 +494,28 @@ static void timestamps_never_repeat_and_follow_the_start_time(void **state)
 }
 
 #define VECTOR(f) cmocka_unit_test_setup_teardown(f, gateway_setup, gateway_teardown)
-#define PAIR(f) cmocka_unit_test_setup_teardown(f, pair_setup, pair_teardown)
+#define PAIR(f)   cmocka_unit_test_setup_teardown(f, pair_setup, pair_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VECTOR(transcript_runs_through_an_interface),
-		VECTOR(rejects_of_the_vectors_meet_silence),
-		cmocka_unit_test(messages_are_classified_by_type_reserved_bytes_and_size),
-		PAIR(wrong_psk_establishes_nothing),
-		PAIR(response_is_held_until_there_is_a_path),
-		PAIR(held_messages_lose_the_oldest_beyond_128),
-		PAIR(no_initiation_without_a_path),
-		PAIR(cookie_round_trip_at_the_101st_of_a_second),
-		PAIR(data_is_not_limited_under_load),
-		PAIR(received_cookie_is_used_for_120_s),
-		PAIR(response_answers_only_the_last_two_initiations),
-		PAIR(forged_response_leaves_the_attempt_running),
-		PAIR(simultaneous_handshakes_end_with_data_both_ways),
-		PAIR(initiation_of_an_unknown_peer_meets_silence),
-		PAIR(peer_keys_are_unique_and_sound),
-		PAIR(peers_are_bounded_and_their_indices_unique),
-		PAIR(timestamps_never_repeat_and_follow_the_start_time),
+	    VECTOR(transcript_runs_through_an_interface),
+	    VECTOR(rejects_of_the_vectors_meet_silence),
+	    cmocka_unit_test(messages_are_classified_by_type_reserved_bytes_and_size),
+	    PAIR(wrong_psk_establishes_nothing),
+	    PAIR(response_is_held_until_there_is_a_path),
+	    PAIR(held_messages_lose_the_oldest_beyond_128),
+	    PAIR(no_initiation_without_a_path),
+	    PAIR(cookie_round_trip_at_the_101st_of_a_second),
+	    PAIR(data_is_not_limited_under_load),
+	    PAIR(received_cookie_is_used_for_120_s),
+	    PAIR(response_answers_only_the_last_two_initiations),
+	    PAIR(forged_response_leaves_the_attempt_running),
+	    PAIR(simultaneous_handshakes_end_with_data_both_ways),
+	    PAIR(initiation_of_an_unknown_peer_meets_silence),
+	    PAIR(peer_keys_are_unique_and_sound),
+	    PAIR(peers_are_bounded_and_their_indices_unique),
+	    PAIR(timestamps_never_repeat_and_follow_the_start_time),
 	};
 
 	if (sodium_init() < 0)

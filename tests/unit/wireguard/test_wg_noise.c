@@ -62,24 +62,24 @@ static int unload(void **state)
 static struct wg_noise_keys client_keys(const struct transcript *t)
 {
 	return (struct wg_noise_keys){
-		.private_key = t->client_private,
-		.public_key = t->client_public,
-		.remote = t->gateway_public,
-		.static_static = t->static_static,
-		.psk = t->psk,
-		.ephemeral = t->client_ephemeral,
+	    .private_key = t->client_private,
+	    .public_key = t->client_public,
+	    .remote = t->gateway_public,
+	    .static_static = t->static_static,
+	    .psk = t->psk,
+	    .ephemeral = t->client_ephemeral,
 	};
 }
 
 static struct wg_noise_keys gateway_keys(const struct transcript *t)
 {
 	return (struct wg_noise_keys){
-		.private_key = t->gateway_private,
-		.public_key = t->gateway_public,
-		.remote = t->client_public,
-		.static_static = t->static_static,
-		.psk = t->psk,
-		.ephemeral = t->gateway_ephemeral,
+	    .private_key = t->gateway_private,
+	    .public_key = t->gateway_public,
+	    .remote = t->client_public,
+	    .static_static = t->static_static,
+	    .psk = t->psk,
+	    .ephemeral = t->gateway_ephemeral,
 	};
 }
 
@@ -126,7 +126,8 @@ static void every_step_of_the_chain_matches_the_vectors(void **state)
 	vectors_assert_hex(t->values, "hash_before_empty", chain.hash, 32);
 }
 
-static void assert_session_keys(const struct transcript *t, const struct wg_noise_session_keys *keys)
+static void assert_session_keys(const struct transcript *t,
+				const struct wg_noise_session_keys *keys)
 {
 	const cJSON *session = vectors_get(t->root, "session");
 
@@ -141,7 +142,8 @@ static void initiation_is_written_as_in_the_transcript(void **state)
 	struct wg_noise_chain chain;
 	uint8_t msg[WG_INITIATION_LEN];
 
-	assert_true(wg_noise_initiation_write(t->c, &keys, CLIENT_INDEX, t->timestamp, &chain, msg));
+	assert_true(
+	    wg_noise_initiation_write(t->c, &keys, CLIENT_INDEX, t->timestamp, &chain, msg));
 	wg_cookie_stamp(t->c, t->gateway_public, NULL, msg, sizeof(msg));
 	assert_memory_equal(msg, t->initiation, sizeof(msg));
 	vectors_assert_hex(t->values, "ck_after_ss", chain.key, 32);
@@ -157,7 +159,7 @@ static void initiation_is_read_and_answered_as_in_the_transcript(void **state)
 	uint8_t msg[WG_RESPONSE_LEN];
 
 	assert_true(wg_noise_initiation_read(t->c, t->gateway_private, t->gateway_public,
-	                                     t->initiation, &reading));
+					     t->initiation, &reading));
 	assert_int_equal(reading.sender, CLIENT_INDEX);
 	assert_memory_equal(reading.remote, t->client_public, 32);
 	assert_true(wg_noise_initiation_verify(t->c, &reading, t->static_static));
@@ -202,15 +204,15 @@ static void messages_with_a_flipped_bit_are_not_read(void **state)
 	vectors_hex_exact(t->values, "hash_after_init", chain.hash, 32);
 	for (size_t at = 12; at < WG_RESPONSE_BODY; at++) {
 		t->response[at] ^= 1;
-		assert_false(wg_noise_response_read(t->c, &keys, &chain, t->response, &sender,
-		                                    &session));
+		assert_false(
+		    wg_noise_response_read(t->c, &keys, &chain, t->response, &sender, &session));
 		t->response[at] ^= 1;
 	}
 	for (size_t at = 8; at < WG_INITIATION_BODY; at++) {
 		t->initiation[at] ^= 1;
 		assert_false(wg_noise_initiation_read(t->c, t->gateway_private, t->gateway_public,
-		                                      t->initiation, &reading) &&
-		             wg_noise_initiation_verify(t->c, &reading, t->static_static));
+						      t->initiation, &reading) &&
+			     wg_noise_initiation_verify(t->c, &reading, t->static_static));
 		t->initiation[at] ^= 1;
 	}
 }
@@ -225,7 +227,7 @@ static void ephemeral_of_low_order_is_refused(void **state)
 
 	memset(t->initiation + 8, 0, 32);
 	assert_false(wg_noise_initiation_read(t->c, t->gateway_private, t->gateway_public,
-	                                      t->initiation, &reading));
+					      t->initiation, &reading));
 	memset(&reading, 0, sizeof(reading));
 	assert_false(wg_noise_response_write(t->c, &keys, &reading, GATEWAY_INDEX, &session, msg));
 }
@@ -235,13 +237,13 @@ static void ephemeral_of_low_order_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		STEP(construction_matches_the_vectors),
-		STEP(every_step_of_the_chain_matches_the_vectors),
-		STEP(initiation_is_written_as_in_the_transcript),
-		STEP(initiation_is_read_and_answered_as_in_the_transcript),
-		STEP(response_is_read_as_in_the_transcript),
-		STEP(messages_with_a_flipped_bit_are_not_read),
-		STEP(ephemeral_of_low_order_is_refused),
+	    STEP(construction_matches_the_vectors),
+	    STEP(every_step_of_the_chain_matches_the_vectors),
+	    STEP(initiation_is_written_as_in_the_transcript),
+	    STEP(initiation_is_read_and_answered_as_in_the_transcript),
+	    STEP(response_is_read_as_in_the_transcript),
+	    STEP(messages_with_a_flipped_bit_are_not_read),
+	    STEP(ephemeral_of_low_order_is_refused),
 	};
 
 	if (sodium_init() < 0)

@@ -23,7 +23,7 @@ static void replay_window_follows_the_vectors(void **state)
 	assert_int_equal(vectors_u64(root, "window"), WG_REPLAY_WINDOW);
 	cJSON_ArrayForEach(sequence, vectors_get(root, "sequences"))
 	{
-		struct wg_replay replay = { 0 };
+		struct wg_replay replay = {0};
 		const cJSON *step;
 
 		cJSON_ArrayForEach(step, sequence)
@@ -33,7 +33,7 @@ static void replay_window_follows_the_vectors(void **state)
 
 			if (offer(&replay, counter) != expected)
 				fail_msg("%s: counter %lu", sequence->string,
-				         (unsigned long)counter);
+					 (unsigned long)counter);
 			steps++;
 		}
 	}
@@ -43,7 +43,7 @@ static void replay_window_follows_the_vectors(void **state)
 
 static void replay_window_asks_without_marking(void **state)
 {
-	struct wg_replay replay = { 0 };
+	struct wg_replay replay = {0};
 
 	(void)state;
 	assert_true(wg_replay_may(&replay, 5));
@@ -75,11 +75,11 @@ static void replay_window_agrees_with_a_naive_model(void **state)
 	struct rng_seeded seeded;
 	struct rng rng = rng_from_seed(&seeded, 7);
 	struct naive *naive = calloc(1, sizeof(*naive));
-	struct wg_replay replay = { 0 };
+	struct wg_replay replay = {0};
 
 	(void)state;
 	assert_non_null(naive);
-	while (naive->next + 2 * WG_REPLAY_WINDOW < sizeof(naive->seen)) {
+	while (naive->next + UINT64_C(2) * WG_REPLAY_WINDOW < sizeof(naive->seen)) {
 		/* Mostly near the edge, at times far ahead or at the window's far end. */
 		uint64_t reach = rng_below(&rng, 50) == 0 ? 2 * WG_REPLAY_WINDOW : 70;
 		uint64_t counter = naive->next + rng_below(&rng, reach);
@@ -94,9 +94,9 @@ static void replay_window_agrees_with_a_naive_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(replay_window_follows_the_vectors),
-		cmocka_unit_test(replay_window_asks_without_marking),
-		cmocka_unit_test(replay_window_agrees_with_a_naive_model),
+	    cmocka_unit_test(replay_window_follows_the_vectors),
+	    cmocka_unit_test(replay_window_asks_without_marking),
+	    cmocka_unit_test(replay_window_agrees_with_a_naive_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

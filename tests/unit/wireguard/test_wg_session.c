@@ -152,8 +152,8 @@ static void session_indices_count_up_and_wrap_in_8_bits(void **state)
 		side_expect(p, CLIENT, WG_INITIATION, &d);
 		assert_int_equal(datagram_bytes(&d)[4], (uint8_t)i);
 		assert_int_equal(datagram_bytes(&d)[5] | datagram_bytes(&d)[6] << 8 |
-		                     datagram_bytes(&d)[7] << 16,
-		                 wg_peer_index(p->side[CLIENT].peer));
+				     datagram_bytes(&d)[7] << 16,
+				 wg_peer_index(p->side[CLIENT].peer));
 	}
 }
 
@@ -186,9 +186,9 @@ static void data_comes_from_anywhere_and_answers_go_to_the_path_only(void **stat
 	/* wg_open() is not even told the source; a handshake's source shows in cookies alone. */
 	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
 	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_ptr_equal(wg_handshake(p->side[GATEWAY].wg, datagram_bytes(&d), d.len, &strange,
-	                              p->now_us),
-	                 p->side[GATEWAY].peer);
+	assert_ptr_equal(
+	    wg_handshake(p->side[GATEWAY].wg, datagram_bytes(&d), d.len, &strange, p->now_us),
+	    p->side[GATEWAY].peer);
 	assert_false(wg_poll(p->side[GATEWAY].wg, &dst, &reply, &len));
 	wg_peer_set_path(p->side[GATEWAY].peer, false, p->now_us);
 	side_expect_silence(p, GATEWAY);
@@ -259,19 +259,19 @@ static void peer_and_session_footprint_is_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		PAIR(responder_sends_only_after_it_received_on_the_session),
-		PAIR(initiator_needs_no_keepalive_when_data_goes_first),
-		PAIR(sessions_change_under_traffic_without_loss),
-		PAIR(late_data_on_an_older_session_does_not_switch_back),
-		PAIR(ninth_session_takes_the_place_of_the_first),
-		PAIR(session_index_must_match_in_all_bits),
-		PAIR(session_indices_count_up_and_wrap_in_8_bits),
-		PAIR(replayed_and_forged_data_is_refused_and_marks_nothing),
-		PAIR(data_comes_from_anywhere_and_answers_go_to_the_path_only),
-		PAIR(counters_end_before_they_wrap),
-		PAIR(either_side_rekeys_after_2_to_the_60_messages),
-		PAIR(sealing_works_for_every_length_and_keeps_its_surroundings),
-		cmocka_unit_test(peer_and_session_footprint_is_bounded),
+	    PAIR(responder_sends_only_after_it_received_on_the_session),
+	    PAIR(initiator_needs_no_keepalive_when_data_goes_first),
+	    PAIR(sessions_change_under_traffic_without_loss),
+	    PAIR(late_data_on_an_older_session_does_not_switch_back),
+	    PAIR(ninth_session_takes_the_place_of_the_first),
+	    PAIR(session_index_must_match_in_all_bits),
+	    PAIR(session_indices_count_up_and_wrap_in_8_bits),
+	    PAIR(replayed_and_forged_data_is_refused_and_marks_nothing),
+	    PAIR(data_comes_from_anywhere_and_answers_go_to_the_path_only),
+	    PAIR(counters_end_before_they_wrap),
+	    PAIR(either_side_rekeys_after_2_to_the_60_messages),
+	    PAIR(sealing_works_for_every_length_and_keeps_its_surroundings),
+	    cmocka_unit_test(peer_and_session_footprint_is_bounded),
 	};
 
 	if (sodium_init() < 0)

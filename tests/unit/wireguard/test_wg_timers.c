@@ -7,7 +7,7 @@
 
 /* The next message of a side comes when its timers say so, between two times after @from_us. */
 static void expect_between(struct pair *p, int side, enum wg_msg_type type, uint64_t from_us,
-                           uint64_t low, uint64_t high, struct datagram *out)
+			   uint64_t low, uint64_t high, struct datagram *out)
 {
 	pair_run_to(p, from_us + high + S);
 	side_expect(p, side, type, out);
@@ -44,6 +44,22 @@ static void connection_without_a_session_expires_540_s_after_its_creation(void *
 	assert_int_equal(p->now_us, start + 539 * S);
 	pair_run_to(p, start + 541 * S);
 	assert_int_equal(p->now_us, start + 540 * S);
+	side_expect_silence(p, GATEWAY);
+	assert_int_equal(p->side[GATEWAY].expired, 1);
+}
+
+static void expired_peer_drops_what_it_held(void **state)
+{
+	struct pair *p = *state;
+	struct wg_peer *gateway = p->side[GATEWAY].peer;
+	struct datagram d;
+
+	wg_peer_set_path(gateway, false, p->now_us);
+	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
+	side_expect(p, CLIENT, WG_INITIATION, &d);
+	assert_true(side_take(p, GATEWAY, &d));
+	wg_peer_timeout(gateway, p->now_us + 540 * S);
+	wg_peer_set_path(gateway, true, p->now_us);
 	side_expect_silence(p, GATEWAY);
 	assert_int_equal(p->side[GATEWAY].expired, 1);
 }
@@ -110,6 +126,24 @@ static void jitter_varies(void **state)
 	assert_true(seen[0] != seen[1] || seen[1] != seen[2]);
 }
 
+static void jitter_stays_within_333_ms(void **state)
+{
+	struct pair *p = *state;
+	struct wg_peer *gateway = p->side[GATEWAY].peer;
+	uint64_t least = NEVER_US, most = 0;
+	struct datagram d;
+
+	for (int i = 0; i < 300; i++) {
+		gateway->due |= WG_DUE_INITIATION;
+		side_expect(p, GATEWAY, WG_INITIATION, &d);
+		least = min_u64(least, gateway->handshake_us - p->now_us);
+		most = gateway->handshake_us - p->now_us > most ? gateway->handshake_us - p->now_us
+								: most;
+	}
+	assert_in_range(least, 5 * S, 5 * S + 20 * US_PER_MS);
+	assert_in_range(most, 5 * S + 313 * US_PER_MS, 5 * S + 333 * US_PER_MS);
+}
+
 static void answered_attempt_ends_and_is_not_given_up(void **state)
 {
 	struct pair *p = *state;
@@ -147,7 +181,7 @@ static void attempt_overtaken_by_the_peers_handshake_ends(void **state)
 	assert_int_equal(p->now_us, start + 6 * S);
 	assert_false(gateway->pending[gateway->latest].active);
 	assert_true(sodium_is_zero((const uint8_t *)gateway->secret->pending,
-	                           sizeof(gateway->secret->pending)));
+				   sizeof(gateway->secret->pending)));
 	assert_int_equal(gateway->handshake_us, NEVER_US);
 }
 
@@ -264,6 +298,21 @@ static void initiator_rekeys_when_it_sends_after_120_s(void **state)
 	expect_between(p, GATEWAY, WG_INITIATION, start, 120 * S, 120 * S + 333 * US_PER_MS, &d);
 }
 
+static void no_rekey_is_planned_without_a_path(void **state)
+{
+	struct pair *p = *state;
+	struct datagram d;
+
+	pair_handshake(p, GATEWAY);
+	p->now_us += 130 * S;
+	wg_peer_set_path(p->side[GATEWAY].peer, false, p->now_us);
+	assert_true(side_seal(p, GATEWAY, 1, 60, &d) > 0);
+	assert_true(p->side[GATEWAY].peer->handshake_us == NEVER_US);
+	wg_peer_set_path(p->side[GATEWAY].peer, true, p->now_us);
+	assert_true(side_seal(p, GATEWAY, 1, 60, &d) > 0);
+	assert_true(p->side[GATEWAY].peer->handshake_us != NEVER_US);
+}
+
 static void initiator_rekeys_when_it_receives_after_165_s(void **state)
 {
 	struct pair *p = *state;
@@ -362,25 +411,28 @@ static void responder_whose_session_is_gone_stays_silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		PAIR(no_timer_runs_without_a_path_but_the_540_s_rule),
-		PAIR(connection_without_a_session_expires_540_s_after_its_creation),
-		PAIR(handshake_renews_the_540_s),
-		PAIR(initiation_repeats_every_5_s_with_fresh_values_and_gives_up_at_20_s),
-		PAIR(jitter_varies),
-		PAIR(answered_attempt_ends_and_is_not_given_up),
-		PAIR(attempt_overtaken_by_the_peers_handshake_ends),
-		PAIR(attempt_starts_anew_when_the_path_returns),
-		PAIR(passive_keepalive_10_s_after_data_that_was_not_answered),
-		PAIR(answered_data_needs_no_keepalive),
-		PAIR(handshake_15_s_after_the_first_unanswered_data),
-		PAIR(any_authentic_answer_stops_the_15_s),
-		PAIR(initiator_rekeys_when_it_sends_after_120_s),
-		PAIR(initiator_rekeys_when_it_receives_after_165_s),
-		PAIR(roles_follow_the_last_handshake),
-		PAIR(initiator_stops_sending_after_170_s),
-		PAIR(session_is_removed_after_180_s),
-		PAIR(initiator_whose_session_is_gone_starts_a_new_handshake),
-		PAIR(responder_whose_session_is_gone_stays_silent),
+	    PAIR(no_timer_runs_without_a_path_but_the_540_s_rule),
+	    PAIR(connection_without_a_session_expires_540_s_after_its_creation),
+	    PAIR(expired_peer_drops_what_it_held),
+	    PAIR(handshake_renews_the_540_s),
+	    PAIR(initiation_repeats_every_5_s_with_fresh_values_and_gives_up_at_20_s),
+	    PAIR(jitter_varies),
+	    PAIR(jitter_stays_within_333_ms),
+	    PAIR(answered_attempt_ends_and_is_not_given_up),
+	    PAIR(attempt_overtaken_by_the_peers_handshake_ends),
+	    PAIR(attempt_starts_anew_when_the_path_returns),
+	    PAIR(passive_keepalive_10_s_after_data_that_was_not_answered),
+	    PAIR(answered_data_needs_no_keepalive),
+	    PAIR(handshake_15_s_after_the_first_unanswered_data),
+	    PAIR(any_authentic_answer_stops_the_15_s),
+	    PAIR(initiator_rekeys_when_it_sends_after_120_s),
+	    PAIR(no_rekey_is_planned_without_a_path),
+	    PAIR(initiator_rekeys_when_it_receives_after_165_s),
+	    PAIR(roles_follow_the_last_handshake),
+	    PAIR(initiator_stops_sending_after_170_s),
+	    PAIR(session_is_removed_after_180_s),
+	    PAIR(initiator_whose_session_is_gone_starts_a_new_handshake),
+	    PAIR(responder_whose_session_is_gone_stays_silent),
 	};
 
 	if (sodium_init() < 0)
