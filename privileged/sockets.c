@@ -196,7 +196,8 @@ static int lock_filter(int fd, const uint16_t *types)
 }
 
 /* Opened without the capability in effect, so that the socket itself can never write. */
-static int open_route(struct job *job, const uint16_t *types, uint32_t kind, uint32_t groups)
+static int open_route(struct helper *helper, struct job *job, const uint16_t *types, uint32_t kind,
+		      uint32_t groups)
 {
 	const struct sockaddr_nl own = {.nl_family = AF_NETLINK, .nl_groups = groups};
 	int fd = job_push(
@@ -204,7 +205,7 @@ static int open_route(struct job *job, const uint16_t *types, uint32_t kind, uin
 	int rc = fd < 0 ? fd : lock_filter(fd, types);
 
 	if (rc == 0)
-		rc = set_options(fd, NULL, kind);
+		rc = set_options(fd, &helper->policy.stated, kind);
 	if (rc == 0 && bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0)
 		rc = -errno;
 	return rc;
@@ -212,8 +213,7 @@ static int open_route(struct job *job, const uint16_t *types, uint32_t kind, uin
 
 int serve_route_open(struct helper *helper, struct job *job)
 {
-	int rc = open_route(job, lookup_types, LOOKUP, 0);
+	int rc = open_route(helper, job, lookup_types, LOOKUP, 0);
 
-	(void)helper;
-	return rc < 0 ? rc : open_route(job, event_types, EVENTS, EVENT_GROUPS);
+	return rc < 0 ? rc : open_route(helper, job, event_types, EVENTS, EVENT_GROUPS);
 }

@@ -88,7 +88,17 @@ static bool deliver(struct world *w, int to, uint64_t now_us)
 	       WG_OPEN_REFUSED;
 }
 
-static void set_up(struct world *w)
+static uint64_t seed_of(const uint8_t *data, size_t len)
+{
+	uint8_t hash[crypto_generichash_BYTES];
+	struct reader r = reader_of(hash, sizeof(hash));
+
+	crypto_generichash(hash, sizeof(hash), data, len, NULL, 0);
+	return rd_u64(&r);
+}
+
+/* The keys follow from the input, so that a fuzzer cannot learn the genuine messages of one key. */
+static void set_up(struct world *w, uint64_t seed)
 {
 	const uint8_t psk[WG_KEY_LEN] = {1};
 	struct wg_config cfg = {.max_peers = 3, .unix_us = 1000};
@@ -98,7 +108,7 @@ static void set_up(struct world *w)
 	CHECK(w->arena);
 	cfg.arena = w->arena;
 	for (uint64_t i = 0; i < 2; i++) {
-		cfg.rng = rng_from_seed(&w->seeded[i], i);
+		cfg.rng = rng_from_seed(&w->seeded[i], seed + i);
 		w->wg[i] = wg_new(&cfg, 0);
 		CHECK(w->wg[i]);
 	}
@@ -247,7 +257,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	bool foreign, taken;
 
 	CHECK(w);
-	set_up(w);
+	set_up(w, seed_of(data, len));
 	foreign = make_datagram(w, mode, &in);
 	check_class(w);
 	if (mode == MODE_BUSY)

@@ -56,6 +56,10 @@ class Run(gateway_module.Gateway):
             raise AssertionError(f"{exc}\n{self.output()[-4000:]}") from exc
         return self
 
+    def wait_relay(self, seconds):
+        """Until its allocation at the relay stands."""
+        self.lab.net.wait_for(lambda: self.summary()["relays_ready"] == "1", seconds, "the relay's allocation")
+
     def ends(self, status, seconds=5.0):
         """Waits for it to end by itself; everything it wrote."""
         assert self.wait(seconds) == status, self.output()[-4000:]

@@ -123,6 +123,7 @@ def test_signal_to_the_whole_group_still_says_goodbye(fresh, clients):
 def test_goodbye_over_the_relay(lab, fresh, clients):
     lab.net.relay_only(True)
     fresh.online()
+    fresh.wait_relay(6)
     client = connected_client(clients, "gateway-relay")
     fresh.ends_cleanly()
     net.wait_for(lambda: client.events("goodbye"), 1, "the goodbye")
@@ -174,31 +175,27 @@ def test_next_start_takes_over_what_a_killed_helper_left(fresh, clients):
 
 
 def test_restart_meets_its_old_relay_allocation(lab, fresh, clients):
-    """coturn answers 437 to the same port until the old allocation is deleted."""
+    """coturn answers 437 to the same port until the old allocation is deleted, and for a second after."""
     lab.net.relay_only(True)
     fresh.online()
-    connected_client(clients, "gateway-relay")
+    fresh.wait_relay(6)
     assert ":52625" in lab.net.run("gw", "ss", "-Hlun").stdout
     fresh.proc.kill()
     fresh.wait(2)
     fresh.online()
-    time.sleep(4)
-    client = clients(paths="gateway-relay")
-    client.flow(LAN4_RESOURCE)
-    client.gets_page(net.LAN4)
+    fresh.wait_relay(6)
+    connected_client(clients, "gateway-relay")
 
 
-def test_restart_after_a_clean_end_has_its_relay_at_once(lab, fresh, clients):
+def test_restart_after_a_clean_end_meets_no_old_allocation(lab, fresh, clients):
     lab.net.relay_only(True)
     fresh.online()
-    connected_client(clients, "gateway-relay")
+    fresh.wait_relay(6)
     fresh.ends_cleanly()
-    time.sleep(1.2)
+    time.sleep(1.5)
     fresh.online()
-    time.sleep(0.5)
-    client = clients(paths="gateway-relay")
-    client.flow(LAN4_RESOURCE)
-    client.gets_page(net.LAN4)
+    fresh.wait_relay(1)
+    connected_client(clients, "gateway-relay")
 
 
 def test_second_gateway_cannot_take_the_interface(lab, installed, fresh):

@@ -221,7 +221,7 @@ static int start_helper(struct front *front)
 	    .send_buffer = options->udp_send_buffer,
 	    .portal_port = options->url.port,
 	    .udp_port = IPC_UDP_PORT_DEFAULT,
-	    .loopback_tcp = options->url.local,
+	    .loopback_tcp = portal_url_is_local(&options->url),
 	    .file_count = 2,
 	    .files = {[IPC_FILE_RESOLV_CONF] = "/etc/resolv.conf", [IPC_FILE_HOSTS] = "/etc/hosts"},
 	};

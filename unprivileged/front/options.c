@@ -26,7 +26,7 @@ struct row {
 static const char *set_api_url(struct options *o, const char *value)
 {
 	o->api_url = value;
-	return url_parse(value, &o->url) && strlen(value) < 1024
+	return portal_url_parse(&o->url, value) && strlen(value) < 1024
 		   ? NULL
 		   : "give a URL such as wss://api.firezone.dev (ws, wss, http or https and a "
 		     "host)";

@@ -8,7 +8,7 @@
 #define FRONT_OPTIONS_H
 
 #include "base/log.h"
-#include "front/url.h"
+#include "portal/url.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ struct options {
 	const char *token_argument, *token_variable, *credentials_dir;
 
 	const char *api_url;
-	struct url url;
+	struct portal_url url;
 	const char *id, *name;
 	const char *health_addr;
 	struct sockaddr_in6 health; /* IPv4 as sockaddr_in in the same place; sin6_family tells */

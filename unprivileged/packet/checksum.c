@@ -67,9 +67,9 @@ static inline void add_block(struct sums *s, const lanes block[2])
 	const lanes mask = {UINT32_MAX, UINT32_MAX};
 
 	s->low[0] += block[0] & mask;
-	s->high[0] += block[0] >> 32;
+	s->high[0] += block[0] >> half;
 	s->low[1] += block[1] & mask;
-	s->high[1] += block[1] >> 32;
+	s->high[1] += block[1] >> half;
 }
 
 static inline uint64_t total(const struct sums *s)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "packet/addr.h"
 #include "packet/bytes.h"
 
 enum { PORT_WS = 80, PORT_WSS = 443, KEY_TEXT = 45 /* base64 of 32 bytes with NUL */ };
@@ -53,6 +54,7 @@ static bool host_char(char c)
 static bool authority_parse(struct portal_url *out, const char *text, size_t len)
 {
 	const char *host = text, *rest;
+	struct ip_addr ip;
 	size_t host_len;
 
 	if (len > 0 && text[0] == '[') {
@@ -63,7 +65,7 @@ static bool authority_parse(struct portal_url *out, const char *text, size_t len
 		host = text + 1;
 		host_len = (size_t)(close - host);
 		rest = close + 1;
-		if (strspn(host, "0123456789abcdefABCDEF:.") < host_len)
+		if (!ip_parse(&ip, host, host_len) || ip.family != IP_V6)
 			return false;
 	} else {
 		for (host_len = 0; host_len < len && host_char(text[host_len]); host_len++)
@@ -75,7 +77,7 @@ static bool authority_parse(struct portal_url *out, const char *text, size_t len
 	memcpy(out->host, host, host_len);
 	out->host[host_len] = '\0';
 	out->port = out->tls ? PORT_WSS : PORT_WS;
-	if (rest == text + len)
+	if (rest == text + len || (*rest == ':' && rest + 1 == text + len))
 		return true;
 	return *rest == ':' && port_parse(&out->port, rest + 1, (size_t)(text + len - rest - 1));
 }
@@ -103,6 +105,15 @@ bool portal_url_parse(struct portal_url *out, const char *text)
 	memcpy(url.path, text, path);
 	*out = url;
 	return true;
+}
+
+bool portal_url_is_local(const struct portal_url *url)
+{
+	struct ip_addr ip;
+
+	if (!ip_parse(&ip, url->host, strlen(url->host)))
+		return strcasecmp(url->host, "localhost") == 0;
+	return ip_is_loopback(&ip) || ip_is_link_local(&ip);
 }
 
 /* application/x-www-form-urlencoded */

@@ -16,6 +16,9 @@ struct portal_url {
 /* http/ws/https/wss; false for other schemes, no host, bad port. Query and fragment are dropped, user info refused. */
 MUST_CHECK bool portal_url_parse(struct portal_url *out, const char *text);
 
+/* The host is "localhost" or a literal of the loopback or link-local ranges. */
+bool portal_url_is_local(const struct portal_url *url);
+
 /*
  * "<path>/gateway/websocket?external_id=..&name=..&public_key=.." form-encoded. Returns the length, 0 if @cap is too small.
  */

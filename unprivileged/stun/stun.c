@@ -1,107 +1,28 @@
 #include "stun/stun.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "packet/bytes.h"
+#include "stun/seal.h"
 
 /* RFC 8489 sections 5, 14 and 18. */
 enum {
 	STUN_COOKIE = 0x2112a442,
 	STUN_TYPE_TOP_BITS = 0xc000,
 	STUN_ALIGN = 4,
-	STUN_ATTR_HEADER_LEN = 4,
 	STUN_MASK_AT = 4, /* cookie and transaction id, 16 bytes, mask addresses */
 	STUN_MASK_LEN = 16,
-	STUN_INTEGRITY_LEN = 20,
-	STUN_FINGERPRINT_LEN = 4,
 	STUN_FAMILY_V4 = 1,
 	STUN_FAMILY_V6 = 2,
 	STUN_ERROR_CLASS_MIN = 3,
 	STUN_ERROR_CLASS_MAX = 6,
 	STUN_ERROR_NUMBER_MAX = 99,
-	STUN_KEY_LEN = 16,
 };
-
-static const uint32_t STUN_FINGERPRINT_XOR = 0x5354554e;
-
-/* CRC-32 of ISO 3309, reflected, four bits at a time. */
-static const uint32_t crc_nibbles[16] = {
-    0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-    0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-};
-
-static uint32_t crc32_more(uint32_t crc, const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		crc ^= data[i];
-		crc = crc >> 4 ^ crc_nibbles[crc & 15];
-		crc = crc >> 4 ^ crc_nibbles[crc & 15];
-	}
-	return crc;
-}
 
 static size_t padding_of(size_t len)
 {
 	return (STUN_ALIGN - len % STUN_ALIGN) % STUN_ALIGN;
-}
-
-/* The header of @buf with another length field: what integrity and fingerprint are computed over.
- */
-static void header_with_length(uint8_t out[STUN_HEADER_LEN], const uint8_t *buf, size_t message_len)
-{
-	struct reader r = reader_of(buf, STUN_HEADER_LEN);
-	struct writer w = writer_of(out, STUN_HEADER_LEN);
-
-	wr_u16(&w, rd_u16(&r));
-	rd_skip(&r, 2);
-	wr_u16(&w, (uint16_t)(message_len - STUN_HEADER_LEN));
-	wr_bytes(&w, rd_bytes(&r, STUN_MASK_LEN), STUN_MASK_LEN);
-}
-
-/* FINGERPRINT of the first @end bytes of a message, the attribute itself following them as the last
- * one. */
-static uint32_t fingerprint(const uint8_t *buf, size_t end)
-{
-	struct reader r = reader_of(buf, end);
-	uint8_t header[STUN_HEADER_LEN];
-	uint32_t crc = UINT32_MAX;
-
-	header_with_length(header, buf, end + STUN_ATTR_HEADER_LEN + STUN_FINGERPRINT_LEN);
-	rd_skip(&r, sizeof(header));
-	crc = crc32_more(crc, header, sizeof(header));
-	crc = crc32_more(crc, r.at, r.left);
-	return ~crc ^ STUN_FINGERPRINT_XOR;
-}
-
-/* HMAC-SHA1 of the first @end bytes of a message, the attribute itself following them. */
-MUST_CHECK static bool integrity(uint8_t out[STUN_INTEGRITY_LEN], const uint8_t *buf, size_t end,
-				 const uint8_t *key, size_t key_len)
-{
-	char digest[] = "SHA1";
-	const OSSL_PARAM params[] = {
-	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-	    OSSL_PARAM_construct_end(),
-	};
-	struct reader r = reader_of(buf, end);
-	uint8_t header[STUN_HEADER_LEN];
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
-	size_t len = 0;
-	bool ok = false;
-
-	header_with_length(header, buf, end + STUN_ATTR_HEADER_LEN + STUN_INTEGRITY_LEN);
-	rd_skip(&r, sizeof(header));
-	ok = ctx && EVP_MAC_init(ctx, key, key_len, params) == 1 &&
-	     EVP_MAC_update(ctx, header, sizeof(header)) == 1 &&
-	     EVP_MAC_update(ctx, r.at, r.left) == 1 &&
-	     EVP_MAC_final(ctx, out, &len, STUN_INTEGRITY_LEN) == 1 && len == STUN_INTEGRITY_LEN;
-	EVP_MAC_CTX_free(ctx);
-	EVP_MAC_free(mac);
-	return ok;
 }
 
 /* How many bytes follow a lead byte of UTF-8 and what the first of them must be within. [RFC 3629
@@ -327,15 +248,15 @@ static bool read_attr(struct stun_msg *msg, struct reader *r, const uint8_t *buf
 		return false;
 	if (type == STUN_ATTR_FINGERPRINT) {
 		msg->has_fingerprint = true;
-		return size == STUN_FINGERPRINT_LEN && r->left == 0 &&
-		       rd_u32(&value) == fingerprint(buf, offset);
+		return size == SEAL_FINGERPRINT_LEN && r->left == 0 &&
+		       rd_u32(&value) == stun_seal_fingerprint(buf, offset);
 	}
 	if (msg->has_integrity)
 		return true;
 	if (type == STUN_ATTR_MESSAGE_INTEGRITY) {
 		msg->has_integrity = true;
 		msg->integrity_offset = offset;
-		return size == STUN_INTEGRITY_LEN;
+		return size == SEAL_INTEGRITY_LEN;
 	}
 	return read_value(msg, type, &value, mask);
 }
@@ -360,40 +281,21 @@ bool stun_msg_verify(const struct stun_msg *msg, const uint8_t *buf, size_t len,
 		     size_t key_len)
 {
 	struct reader r = reader_of(buf, len);
-	uint8_t want[STUN_INTEGRITY_LEN];
+	uint8_t want[SEAL_INTEGRITY_LEN];
 	const uint8_t *have = NULL;
 	bool ok = false;
 
 	if (!msg->has_integrity)
 		return false;
 	rd_skip(&r, msg->integrity_offset);
-	rd_skip(&r, STUN_ATTR_HEADER_LEN);
-	have = rd_bytes(&r, STUN_INTEGRITY_LEN);
+	rd_skip(&r, SEAL_ATTR_HEADER_LEN);
+	have = rd_bytes(&r, SEAL_INTEGRITY_LEN);
 	if (!have || msg->integrity_offset < STUN_HEADER_LEN)
 		return false;
-	ok = integrity(want, buf, msg->integrity_offset, key, key_len) &&
+	ok = stun_seal_integrity(want, buf, msg->integrity_offset, key, key_len) &&
 	     sodium_memcmp(have, want, sizeof(want)) == 0;
 	sodium_memzero(want, sizeof(want));
 	return ok;
-}
-
-void stun_long_term_key(uint8_t out[16], const char *username, const char *realm,
-			const char *password)
-{
-	EVP_MD *md5 = EVP_MD_fetch(NULL, "MD5", NULL);
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	unsigned len = 0;
-	bool ok = md5 && ctx && EVP_DigestInit_ex2(ctx, md5, NULL) == 1 &&
-		  EVP_DigestUpdate(ctx, username, strlen(username)) == 1 &&
-		  EVP_DigestUpdate(ctx, ":", 1) == 1 &&
-		  EVP_DigestUpdate(ctx, realm, strlen(realm)) == 1 &&
-		  EVP_DigestUpdate(ctx, ":", 1) == 1 &&
-		  EVP_DigestUpdate(ctx, password, strlen(password)) == 1 &&
-		  EVP_DigestFinal_ex(ctx, out, &len) == 1 && len == STUN_KEY_LEN;
-
-	EVP_MD_CTX_free(ctx);
-	EVP_MD_free(md5);
-	BUG_ON(!ok);
 }
 
 /* A writer on what is left of the builder's buffer; builder_close() takes its outcome over. */
@@ -502,23 +404,23 @@ static void put_length(struct stun_builder *b)
 	uint8_t header[STUN_HEADER_LEN];
 	struct writer w = writer_of(b->buf, b->cap);
 
-	header_with_length(header, b->buf, b->len);
+	stun_seal_header(header, b->buf, b->len);
 	wr_bytes(&w, header, sizeof(header));
 }
 
 size_t stun_finish(struct stun_builder *b, const uint8_t *key, size_t key_len,
 		   bool with_fingerprint)
 {
-	uint8_t mac[STUN_INTEGRITY_LEN];
+	uint8_t mac[SEAL_INTEGRITY_LEN];
 
 	if (b->bad)
 		return 0;
 	if (key) {
-		b->bad = !integrity(mac, b->buf, b->len, key, key_len);
+		b->bad = !stun_seal_integrity(mac, b->buf, b->len, key, key_len);
 		stun_put_bytes(b, STUN_ATTR_MESSAGE_INTEGRITY, mac, sizeof(mac));
 	}
 	if (with_fingerprint && !b->bad)
-		stun_put_u32(b, STUN_ATTR_FINGERPRINT, fingerprint(b->buf, b->len));
+		stun_put_u32(b, STUN_ATTR_FINGERPRINT, stun_seal_fingerprint(b->buf, b->len));
 	if (b->bad || b->len - STUN_HEADER_LEN > UINT16_MAX)
 		return 0;
 	put_length(b);

@@ -1,6 +1,7 @@
 #include "tunnel/control.h"
 
 #include "packet/bytes.h"
+#include "packet/field.h"
 #include "packet/header.h"
 #include "tunnel/tunnel.h"
 
@@ -29,12 +30,9 @@ enum control_kind control_classify(const struct ip_view *view)
 
 void tunnel_goodbye(uint8_t out[TUNNEL_GOODBYE_LEN])
 {
-	struct writer w = writer_of(out, TUNNEL_GOODBYE_LEN);
-
-	wr_u32(&w, UINT32_C(6) << 28);
-	wr_u16(&w, EVENT_HEADER_LEN);
-	wr_u8(&w, CONTROL_PROTO);
-	wr_zero(&w, 1 + 2 * 16);
-	wr_u8(&w, EVENT_GOODBYE);
-	wr_zero(&w, EVENT_HEADER_LEN - 1);
+	memset(out, 0, TUNNEL_GOODBYE_LEN);
+	out[0] = 0x60;
+	field_set_u16(out, V6_PAYLOAD_LEN, EVENT_HEADER_LEN);
+	out[V6_NEXT] = CONTROL_PROTO;
+	out[V6_LEN] = EVENT_GOODBYE;
 }

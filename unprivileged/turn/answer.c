@@ -133,9 +133,9 @@ static void draw_answer(struct turn *t, const struct stun_msg *msg, uint64_t now
 		allocate_mismatch(t, now_us);
 		return;
 	}
-	for (uint16_t id = 0; id < TURN_REQUEST_CHANNEL + t->channels.top; id++) {
+	for (unsigned id = 0; id < TURN_REQUEST_CHANNEL + (unsigned)t->channels.top; id++) {
 		if (t->requests[id].pending && t->requests[id].wants_nonce)
-			turn_request_repeat(t, id, false, now_us);
+			turn_request_repeat(t, (uint16_t)id, false, now_us);
 	}
 }
 

@@ -40,7 +40,7 @@ enum turn_input_kind {
 	TURN_INPUT_DATAGRAM,	/* a STUN message from one of the relay's addresses */
 	TURN_INPUT_BIND,	/* bind a channel to a peer (signalled candidate, or a first send) */
 	TURN_INPUT_REFRESH,	/* the relay set changed elsewhere: probe that this one is alive [spec 6.6] */
-	TURN_INPUT_DELETE,	/* shutdown: one signed Refresh LIFETIME 0, answer not awaited */
+	TURN_INPUT_DELETE,	/* shutdown: one signed Refresh LIFETIME 0, answer not awaited; nothing else comes after it */
 	TURN_INPUT_TIMEOUT,
 };
 
@@ -113,7 +113,7 @@ bool turn_channel_out(struct turn *turn, const struct endpoint *peer, uint64_t n
 
 /*
  * Hot path in: the peer behind a confirmed channel @number. False: drop. @src must be one of the relay's addresses (the caller
- * found @turn by it). Notes the receipt for the refresh rule.
+ * found @turn by it). Notes the receipt for the refresh rule, which may bring turn_deadline() forward.
  */
 bool turn_channel_in(struct turn *turn, uint16_t number, uint64_t now_us, struct endpoint *peer);
 

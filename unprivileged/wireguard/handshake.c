@@ -44,13 +44,15 @@ void wg_pending_wipe(struct wg_peer *peer)
 }
 
 /* The slot of the initiation before the last one is taken; the last one stays answerable. */
-static void commit_pending(struct wg_peer *peer, uint32_t index, const struct wg_work *work)
+static void commit_pending(struct wg_peer *peer, uint32_t index, const struct wg_work *work,
+			   uint64_t now_us)
 {
 	const unsigned slot = (peer->latest + 1) % WG_PENDING;
 
 	peer->latest = slot;
 	peer->pending[slot].active = true;
 	peer->pending[slot].index = index;
+	peer->pending[slot].sent_us = now_us;
 	memcpy(peer->pending[slot].hash, work->chain.hash, WG_HASH_LEN);
 	memcpy(peer->secret->pending[slot].ephemeral, work->ephemeral, WG_KEY_LEN);
 	memcpy(peer->secret->pending[slot].chaining_key, work->chain.key, WG_HASH_LEN);
@@ -72,7 +74,7 @@ bool wg_initiate(struct wg_peer *peer, uint64_t now_us)
 	if (wg_noise_initiation_write(wg->crypto, &keys, index, timestamp, &work->chain, msg))
 		message = wg_message_new(peer, msg, sizeof(msg), now_us);
 	if (message) {
-		commit_pending(peer, index, work);
+		commit_pending(peer, index, work, now_us);
 		wg_commit_message(peer, message, index);
 	}
 	wipe_work(wg);
@@ -140,11 +142,17 @@ refuse:
 	return NULL;
 }
 
-/* The initiation of ours with exactly this index, or -1. */
-static int find_pending(const struct wg_peer *peer, uint32_t index)
+/*
+ * The initiation of ours with exactly this index, or -1. A late answer would make a session whose
+ * other end is about to be removed.
+ */
+static int find_pending(const struct wg_peer *peer, uint32_t index, uint64_t now_us)
 {
 	for (int i = 0; i < WG_PENDING; i++) {
-		if (peer->pending[i].active && peer->pending[i].index == index)
+		const struct wg_pending *pending = &peer->pending[i];
+
+		if (pending->active && pending->index == index &&
+		    now_us <= add_us(pending->sent_us, WG_GIVE_UP_US))
 			return i;
 	}
 	return -1;
@@ -178,7 +186,7 @@ static struct wg_peer *take_response(struct wg *wg, const uint8_t *msg, uint64_t
 	rd_skip(&r, 8);
 	index = rd_le32(&r);
 	peer = wg_peer_by_index(wg, index >> WG_SESSION_BITS);
-	which = peer && !peer->expired ? find_pending(peer, index) : -1;
+	which = peer && !peer->expired ? find_pending(peer, index, now_us) : -1;
 	if (which < 0) {
 		refused(wg, "answers nothing");
 		return NULL;

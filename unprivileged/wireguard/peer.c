@@ -212,6 +212,7 @@ void wg_peer_set_path(struct wg_peer *peer, bool has_path, uint64_t now_us)
 	if (peer->attempt_us != NEVER_US) {
 		peer->attempt_us = NEVER_US;
 		peer->handshake_us = now_us;
+		peer->forget_us = add_us(now_us, WG_GIVE_UP_US);
 	}
 }
 

@@ -71,10 +71,11 @@ static_assert(sizeof(struct wg_peer_secret) <= SECRET_SLOT_SIZE, "fits a slot");
 static_assert(sizeof(struct wg_secret) <= SECRET_SLOT_SIZE, "fits a slot");
 static_assert(sizeof(struct wg_work) <= SECRET_SLOT_SIZE, "fits a slot");
 
-/* An initiation of ours that waits for its response. */
+/* An initiation of ours that waits for its response, WG_GIVE_UP_US at most. */
 struct wg_pending {
 	bool active;
 	uint32_t index;
+	uint64_t sent_us;
 	uint8_t hash[WG_HASH_LEN];
 };
 
@@ -97,7 +98,7 @@ struct wg_peer {
 
 	uint64_t handshake_us;   /* next initiation; NEVER_US: none planned */
 	uint64_t attempt_us;     /* first initiation of the running attempt or NEVER_US */
-	uint64_t forget_us;      /* an attempt was overtaken: wipe what it left */
+	uint64_t forget_us;      /* an attempt was overtaken or cut off: wipe what it left */
 	uint64_t established_us; /* last handshake, at first the peer's creation */
 	uint64_t jitter_us;      /* of the next planned handshake, drawn ahead */
 	uint64_t next_serial;

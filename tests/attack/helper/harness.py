@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import subprocess
+import time
 
 HELLO, TUN_OPEN, TUN_CONFIGURE, UDP_OPEN, DNS_LISTEN, TCP_CONNECT, ROUTE_OPEN, FILE_OPEN = range(1, 9)
 PEER, DNS = 1, 2
@@ -31,9 +32,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def helper_path():
-    """FZGW_HELPER, or the newest build in the tree."""
+    """FZGW_HELPER, the build in FZGW_BUILD, or the newest one in the tree."""
     if "FZGW_HELPER" in os.environ:
         return os.environ["FZGW_HELPER"]
+    if "FZGW_BUILD" in os.environ:
+        return os.path.join(os.environ["FZGW_BUILD"], "privileged", "firezone-gateway-helper")
     root = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
     found = []
     for preset in ("release", "debug", "asan"):
@@ -196,3 +199,13 @@ def links():
 def status(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def again(helper, kind, body=None):
+    return helper.ask(kind, body).error
+
+
+def assert_lives(helper):
+    """It still serves."""
+    time.sleep(0.01)
+    assert helper.ask(UDP_OPEN, args(family=4, role=DNS, number=1)).error == 0

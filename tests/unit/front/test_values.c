@@ -1,4 +1,4 @@
-#include "front/url.h"
+#include "portal/url.h"
 #include "front/values.h"
 
 #include <arpa/inet.h>
@@ -105,16 +105,16 @@ static void urls_give_host_and_port(void **state)
 	    {"wss://localhost:", "localhost", 443, true, true},
 	    {"wss://169.254.1.1", "169.254.1.1", 443, true, true},
 	};
-	struct url url;
+	struct portal_url url;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		if (!url_parse(good[i].text, &url))
+		if (!portal_url_parse(&url, good[i].text))
 			fail_msg("\"%s\" was refused", good[i].text);
 		assert_string_equal(url.host, good[i].host);
 		assert_int_equal(url.port, good[i].port);
 		assert_int_equal(url.tls, good[i].tls);
-		assert_int_equal(url.local, good[i].local);
+		assert_int_equal(portal_url_is_local(&url), good[i].local);
 	}
 }
 
@@ -124,11 +124,11 @@ static void what_is_no_portal_url_is_refused(void **state)
 	    "",          "api.firezone.dev", "ftp://a.b",     "wss://",         "wss:///x",
 	    "wss://a b", "wss://a:0",        "wss://a:65536", "wss://u:p@host", "wss://[::1",
 	    "wss://[x]", "wss://a:8x",       "wss://a/\n"};
-	struct url url = {.port = 7};
+	struct portal_url url = {.port = 7};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		if (url_parse(bad[i], &url))
+		if (portal_url_parse(&url, bad[i]))
 			fail_msg("\"%s\" was accepted", bad[i]);
 	}
 	assert_int_equal(url.port, 7);

@@ -86,6 +86,19 @@ static void every_port_agrees_with_the_plain_list(void **state)
 	}
 }
 
+static void ranges_up_to_the_last_port_merge(void **state)
+{
+	struct filter filters[] = {{FILTER_TCP, 1000, 65535}, {FILTER_TCP, 2000, 2001}};
+	struct filter_set *set = filter_set_new(filters, ARRAY_LEN(filters));
+
+	(void)state;
+	assert_non_null(set);
+	assert_true(filter_permits(set, IP_KIND_TCP, 3000));
+	assert_true(filter_permits(set, IP_KIND_TCP, 65535));
+	assert_false(filter_permits(set, IP_KIND_TCP, 999));
+	filter_set_unref(set);
+}
+
 static void list_has_a_limit(void **state)
 {
 	static struct filter filters[RESOURCE_MAX_FILTERS + 1];
@@ -122,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(decisions_follow_the_vectors),
 	    cmocka_unit_test(every_port_agrees_with_the_plain_list),
+	    cmocka_unit_test(ranges_up_to_the_last_port_merge),
 	    cmocka_unit_test(list_has_a_limit),
 	    cmocka_unit_test(set_lives_until_its_last_reference),
 	};

@@ -325,22 +325,39 @@ static void remembered_own_flows_are_bounded(void **state)
 	}
 }
 
-static void answers_of_the_dns_forwarder_open_nothing(void **state)
+static void answers_of_the_dns_forwarder_displace_no_own_flow(void **state)
+{
+	struct fixture *f = *state;
+	struct build ask = outgoing();
+	struct build answer = outgoing();
+
+	grant_networks(f, TUNNEL_NEVER_EXPIRES);
+	ask.src = answer.dst = build_ip(GATEWAY_V4);
+	ask.dst = answer.src = build_ip(CLIENT_V4);
+	ask.src_port = answer.dst_port = 40000;
+	ask.dst_port = answer.src_port = 22;
+	assert_int_equal(to_client(f, &ask, 0), TUNNEL_FORWARD);
+	ask.src_port = 53535;
+	for (uint16_t i = 0; i < 20; i++) {
+		ask.dst_port = i;
+		assert_int_equal(to_client(f, &ask, 0), TUNNEL_FORWARD);
+	}
+	assert_int_equal(from_client(f, &answer, 0), TUNNEL_FORWARD);
+}
+
+static void packets_for_nobody_are_told_apart(void **state)
 {
 	struct fixture *f = *state;
 	struct build b = outgoing();
 
 	grant_networks(f, TUNNEL_NEVER_EXPIRES);
-	for (uint16_t i = 0; i < 20; i++) {
-		b.src = build_ip(GATEWAY_V4);
-		b.dst = build_ip(CLIENT_V4);
-		b.src_port = 53535;
-		b.dst_port = i;
-		assert_int_equal(to_client(f, &b, 0), TUNNEL_FORWARD);
-	}
-	b.src_port = 40000;
-	assert_int_equal(to_client(f, &b, 0), TUNNEL_FORWARD);
-	assert_int_equal(tunnel_drops(f->t, DROP_OWN_ADDRESS), 0);
+	b.src = build_ip("10.20.1.1");
+	b.dst = build_ip("192.0.2.9");
+	assert_int_equal(to_client(f, &b, 0), TUNNEL_DROP);
+	assert_int_equal(tunnel_drops(f->t, DROP_NOT_A_PEER), 1);
+	b.dst = build_ip("100.64.3.3");
+	assert_int_equal(to_client(f, &b, 0), TUNNEL_DROP);
+	assert_int_equal(tunnel_drops(f->t, DROP_NO_PEER_STATE), 1);
 }
 
 static void generated_icmp_is_limited_per_client(void **state)
@@ -445,12 +462,12 @@ static void control_packets_never_reach_the_network(void **state)
 	assert_int_equal(tunnel_drops(f->t, DROP_MALFORMED), 1);
 }
 
-/* An ICMP error from a router, quoting a UDP packet of the client to port 53 of @quoted. */
-static enum tunnel_verdict router_error(struct fixture *f, const char *quoted_src,
-					const char *quoted)
+/* An ICMP error from @router, quoting a UDP packet of the client to port 53 of @quoted. */
+static enum tunnel_verdict error_from(struct fixture *f, const char *router, const char *quoted_src,
+				      const char *quoted)
 {
 	struct build b = {
-	    .src = build_ip("203.0.113.1"),
+	    .src = build_ip(router),
 	    .dst = build_ip(CLIENT_V4),
 	    .proto = IP_PROTO_ICMP,
 	    .src_port = 0x0301,
@@ -471,6 +488,12 @@ static enum tunnel_verdict router_error(struct fixture *f, const char *quoted_sr
 	return tunnel_to_client(f->t, &view, 0, &to);
 }
 
+static enum tunnel_verdict router_error(struct fixture *f, const char *quoted_src,
+					const char *quoted)
+{
+	return error_from(f, "203.0.113.1", quoted_src, quoted);
+}
+
 static void icmp_error_must_quote_what_the_client_may_send(void **state)
 {
 	struct fixture *f = *state;
@@ -484,6 +507,7 @@ static void icmp_error_must_quote_what_the_client_may_send(void **state)
 	assert_int_equal(router_error(f, CLIENT_V4, "10.20.1.1"), TUNNEL_FORWARD);
 	assert_int_equal(router_error(f, CLIENT_V4, "10.21.1.1"), TUNNEL_DROP);
 	assert_int_equal(router_error(f, "100.64.0.11", "10.20.1.1"), TUNNEL_DROP);
+	assert_int_equal(error_from(f, "100.64.0.11", CLIENT_V4, "10.20.1.1"), TUNNEL_DROP);
 	assert_int_equal(router_error(f, CLIENT_V4, "100.64.0.11"), TUNNEL_DROP);
 	r.filters = &web;
 	tunnel_update_resource(f->t, &r);
@@ -526,7 +550,8 @@ int main(void)
 	    CASE(own_address_offers_echo_and_dns_only),
 	    CASE(own_address_takes_answers_to_what_it_sent),
 	    CASE(remembered_own_flows_are_bounded),
-	    CASE(answers_of_the_dns_forwarder_open_nothing),
+	    CASE(answers_of_the_dns_forwarder_displace_no_own_flow),
+	    CASE(packets_for_nobody_are_told_apart),
 	    CASE(generated_icmp_is_limited_per_client),
 	    CASE(errors_and_odd_destinations_get_no_answer),
 	    CASE(source_routed_packets_are_dropped_both_ways),

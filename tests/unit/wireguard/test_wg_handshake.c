@@ -373,6 +373,22 @@ static void response_answers_only_the_last_two_initiations(void **state)
 	assert_false(side_take(p, CLIENT, &responses[1]));
 }
 
+static void response_counts_for_20_s(void **state)
+{
+	struct pair *p = *state;
+	struct wg_peer *client = p->side[CLIENT].peer;
+	struct datagram d;
+
+	for (int late = 0; late < 2; late++) {
+		client->due |= WG_DUE_INITIATION;
+		side_expect(p, CLIENT, WG_INITIATION, &d);
+		assert_true(side_take(p, GATEWAY, &d));
+		side_expect(p, GATEWAY, WG_RESPONSE, &d);
+		p->now_us += 20 * US_PER_S + (uint64_t)late;
+		assert_int_equal(side_take(p, CLIENT, &d), !late);
+	}
+}
+
 static void forged_response_leaves_the_attempt_running(void **state)
 {
 	struct pair *p = *state;
@@ -510,6 +526,7 @@ int main(void)
 	    PAIR(data_is_not_limited_under_load),
 	    PAIR(received_cookie_is_used_for_120_s),
 	    PAIR(response_answers_only_the_last_two_initiations),
+	    PAIR(response_counts_for_20_s),
 	    PAIR(forged_response_leaves_the_attempt_running),
 	    PAIR(simultaneous_handshakes_end_with_data_both_ways),
 	    PAIR(initiation_of_an_unknown_peer_meets_silence),
