@@ -132,6 +132,7 @@ int main(void)
 {
 	struct helper helper = {0};
 	int rc = start(&helper);
+	bool orderly;
 
 	if (rc < 0)
 		_exit(1); /* the front sees the socket's end, and says what to do */
@@ -140,8 +141,7 @@ int main(void)
 	while (rc == 0);
 	if (helper.ifindex != 0)
 		netconfig_remove(&helper);
-	if (rc == -ECONNRESET)
-		_exit(audit_event(&helper.audit, "end", 0) < 0);
-	rc = audit_event(&helper.audit, "malformed", -rc);
-	_exit(1);
+	orderly = rc == -ECONNRESET;
+	rc = audit_event(&helper.audit, orderly ? "end" : "malformed", orderly ? 0 : -rc);
+	_exit(orderly && rc == 0 ? 0 : 1);
 }

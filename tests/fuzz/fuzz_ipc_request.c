@@ -2,8 +2,8 @@
  * What a hostile worker can send: frames through the helper's own two pure functions. The fuzz
  * targets link the core rooms only, so those two come in as source.
  */
-#include "ipc/ipc.c"
-#include "privileged/policy.c"
+#include "ipc/ipc.c"           // NOLINT(bugprone-suspicious-include)
+#include "privileged/policy.c" // NOLINT(bugprone-suspicious-include)
 
 /* One step: the length of a frame and its bytes; many steps make a session. */
 static size_t step(struct policy *policy, const uint8_t *data, size_t size, uint64_t now_us)

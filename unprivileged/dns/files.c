@@ -74,13 +74,13 @@ static void add_server(struct resolv_conf *out, const struct token *token)
 
 	if (out->n_servers == RESOLV_MAX_SERVERS || !ip_parse(&ep.ip, token->at, len))
 		return;
+	ep.ip = ip_unmap(&ep.ip);
 	if (percent && !number(percent + 1, token->len - len - 1, &ep.scope))
 		return;
 	if (ip_is_link_local(&ep.ip) && ep.ip.family == IP_V6 && ep.scope == 0)
 		return;
 	if (ip_is_unspecified(&ep.ip) || ip_is_multicast(&ep.ip))
 		return;
-	ep.ip = ip_unmap(&ep.ip);
 	out->servers[out->n_servers++] = ep;
 }
 

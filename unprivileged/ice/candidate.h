@@ -31,7 +31,7 @@ struct candidate {
 };
 
 /*
- * Read "candidate:..." with or without the prefix's leading "a=" absent. [spec connections 3.3]
+ * Read "candidate:...", with or without a leading "a=". [spec connections 3.3]
  *
  * @ufrag: the remote ufrag that a `ufrag` extension must equal; NULL accepts any. Only component 1
  * and transport udp are accepted. False and *out untouched otherwise. related address is parsed and

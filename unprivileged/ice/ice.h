@@ -122,7 +122,7 @@ uint64_t ice_deadline(const struct ice *ice);
 bool ice_owns_request(const struct ice *ice, const struct stun_msg *msg, const uint8_t *buf,
 		      size_t len);
 
-/* Current path, false before the first nomination. */
+/* Current path; false before the first nomination and once no nominated pair is left. */
 bool ice_selected(const struct ice *ice, struct ice_path *out);
 enum ice_state ice_state_of(const struct ice *ice);
 

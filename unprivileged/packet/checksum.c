@@ -65,6 +65,7 @@ static inline void store_block(uint8_t *to, const lanes block[2])
 static inline void add_block(struct sums *s, const lanes block[2])
 {
 	const lanes mask = {UINT32_MAX, UINT32_MAX};
+	const lanes half = {32, 32};
 
 	s->low[0] += block[0] & mask;
 	s->high[0] += block[0] >> half;

@@ -1,4 +1,4 @@
-"""A hostile worker against the real helper, and what an honest one gets."""
+"""A hostile worker against the real helper: frames, policy, rates, audit log, and what the helper is and leaves."""
 
 import errno
 import fcntl
@@ -6,9 +6,7 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
-import sys
 import time
 
 import pytest

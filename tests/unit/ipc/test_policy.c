@@ -8,9 +8,7 @@
 
 #include <cmocka.h>
 
-enum {
-	SECOND = 1000000
-};
+#define SECOND UINT64_C(1000000)
 
 static struct policy greeted(void)
 {
@@ -76,7 +74,7 @@ static void rates_refill_with_time(void **state)
 	struct policy policy = greeted();
 	struct ipc_request request = {.type = IPC_UDP_OPEN,
 				      .args = {.family = 4, .role = 1, .number = 1}};
-	uint64_t now = 100 * (uint64_t)SECOND;
+	uint64_t now = 100 * SECOND;
 
 	(void)state;
 	assert_int_equal(policy_judge(&policy, &request, now), 0);
