@@ -126,8 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct batch *t = calloc(1, sizeof(*t));
 
 	check(c && t);
-	for (uint8_t f = 0; f < FLOWS; f++)
-		init_flow(&t->flows[f], f);
+	for (size_t f = 0; f < FLOWS; f++)
+		init_flow(&t->flows[f], (uint8_t)f);
 	for (; len >= STEP && t->n < MAX_PACKETS; len -= STEP, data += STEP)
 		add(t, c, data);
 	drain(t, c);

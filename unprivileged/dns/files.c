@@ -77,7 +77,9 @@ static void add_server(struct resolv_conf *out, const struct token *token)
 	ep.ip = ip_unmap(&ep.ip);
 	if (percent && !number(percent + 1, token->len - len - 1, &ep.scope))
 		return;
-	if (ip_is_link_local(&ep.ip) && ep.ip.family == IP_V6 && ep.scope == 0)
+	if (ep.ip.family != IP_V6 || !ip_is_link_local(&ep.ip))
+		ep.scope = 0;
+	else if (ep.scope == 0)
 		return;
 	if (ip_is_unspecified(&ep.ip) || ip_is_multicast(&ep.ip))
 		return;

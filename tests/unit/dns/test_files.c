@@ -106,12 +106,24 @@ static void link_local_servers_need_a_numeric_scope(void **state)
 	is_server(&conf, 0, "fe80::1", 7);
 }
 
+static void scope_of_an_address_that_needs_none_is_dropped(void **state)
+{
+	struct resolv_conf conf = conf_of("nameserver 2001:db8::53%2\nnameserver 192.0.2.1%3\n");
+
+	(void)state;
+	is_server(&conf, 0, "2001:db8::53", 0);
+	is_server(&conf, 1, "192.0.2.1", 0);
+}
+
 static void ipv4_in_ipv6_clothes_is_ipv4(void **state)
 {
 	struct resolv_conf conf = conf_of("nameserver ::ffff:192.0.2.1\n");
 
 	(void)state;
 	is_server(&conf, 0, "192.0.2.1", 0);
+	/* Also where it is no server's. */
+	conf = conf_of("nameserver ::ffff:224.0.0.1\nnameserver ::ffff:0.0.0.0\n");
+	is_server(&conf, 0, "127.0.0.1", 0);
 }
 
 static void eighth_server_is_taken_and_the_ninth_is_not(void **state)
@@ -190,6 +202,7 @@ int main(void)
 		cmocka_unit_test(comments_blanks_and_line_ends_do_not_matter),
 		cmocka_unit_test(malformed_lines_are_skipped),
 		cmocka_unit_test(link_local_servers_need_a_numeric_scope),
+		cmocka_unit_test(scope_of_an_address_that_needs_none_is_dropped),
 		cmocka_unit_test(ipv4_in_ipv6_clothes_is_ipv4),
 		cmocka_unit_test(eighth_server_is_taken_and_the_ninth_is_not),
 		cmocka_unit_test(options_set_timeout_and_attempts_within_their_caps),

@@ -633,13 +633,13 @@ static void random_flows_come_out_as_they_went_in(void **state)
 	struct build flows[FLOWS];
 	size_t joined = 0;
 
-	for (uint16_t f = 0; f < FLOWS; f++) {
+	for (uint32_t f = 0; f < FLOWS; f++) {
 		flows[f] = f % 3 ? tcp(1000) : udp(1000);
 		if (f % 4 == 1) {
 			flows[f].src = build_ip("fd00:2021:1111::a");
 			flows[f].dst = build_ip("2001:db8::5");
 		}
-		flows[f].src_port = f;
+		flows[f].src_port = (uint16_t)f;
 	}
 	for (int round = 0; round < 200; round++) {
 		size_t live = 1 + rng_below(&rng, FLOWS);

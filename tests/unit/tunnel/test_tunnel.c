@@ -451,8 +451,8 @@ static void clients_have_a_limit(void **state)
 	struct tunnel_grant more = grant_for(10 + MAX_CLIENTS, &f->a, TUNNEL_NEVER_EXPIRES);
 	struct uuid first = uuid_of(10, 0);
 
-	for (uint8_t n = 10; n < 10 + MAX_CLIENTS; n++)
-		(void)authorize(f->t, n, &f->a, TUNNEL_NEVER_EXPIRES, 0);
+	for (unsigned int n = 10; n < 10 + MAX_CLIENTS; n++)
+		(void)authorize(f->t, (uint8_t)n, &f->a, TUNNEL_NEVER_EXPIRES, 0);
 	assert_int_equal(try_authorize(f, &more), -ENOSPC);
 	(void)authorize(f->t, 10, &f->b, TUNNEL_NEVER_EXPIRES, 0);
 	assert_counts(f, MAX_CLIENTS, MAX_CLIENTS + 1);
@@ -466,12 +466,12 @@ static void unreported_clients_are_bounded(void **state)
 	struct fixture *f = *state;
 	struct tunnel_grant more = grant_for(50, &f->a, TUNNEL_NEVER_EXPIRES);
 
-	for (uint8_t n = 10; n < 10 + MAX_CLIENTS; n++)
-		(void)authorize(f->t, n, &f->a, TUNNEL_NEVER_EXPIRES, 0);
+	for (unsigned int n = 10; n < 10 + MAX_CLIENTS; n++)
+		(void)authorize(f->t, (uint8_t)n, &f->a, TUNNEL_NEVER_EXPIRES, 0);
 	tunnel_prune(f->t, NULL, 0, 0);
 	assert_int_equal(try_authorize(f, &more), -ENOSPC);
-	for (uint8_t n = 10; n < 10 + MAX_CLIENTS; n++)
-		assert_gone(f, n);
+	for (unsigned int n = 10; n < 10 + MAX_CLIENTS; n++)
+		assert_gone(f, (uint8_t)n);
 	assert_int_equal(try_authorize(f, &more), 0);
 }
 
