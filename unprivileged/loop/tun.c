@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "loop/internal.h"
+#include "packet/bytes.h"
 
 enum {
 	TUN_ALIGN = 6,			/* puts the IP header behind the vnet header on a 16-byte boundary */
@@ -45,15 +46,38 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	loop_settle(l);
 }
 
-/* A kernel that refuses a joined write gets single packets from then on; what was in this write is lost, its flow repeats it. */
+/* Cut a joined write up again and write its packets singly. The TUN's read buffer is free while nothing is read. */
+static void write_singly(struct loop *l, const struct tun_write *w)
+{
+	uint8_t single[VNET_HDR_LEN + IP_INNER_MTU];
+	struct vnet_hdr hdr, plain = { .gso_type = VNET_GSO_NONE };
+	struct gso_split split;
+	enum ip_verdict verdict;
+	size_t len = tun_write_gather(w, &hdr, l->tun_buffer, IP_MAX_SUPER);
+	struct writer out;
+
+	if (len == 0 || !gso_split_begin(&split, &hdr, l->tun_buffer, len, &verdict))
+		return;
+	vnet_hdr_write(&plain, single);
+	while ((len = gso_split_next_len(&split)) > 0) {
+		out = writer_of(single, sizeof(single));
+		(void)wr_room(&out, VNET_HDR_LEN);
+		gso_split_next(&split, wr_room(&out, len));
+		if (write(l->tun_fd, single, out.written) < 0)
+			l->tun_write_errors++;
+	}
+}
+
+/* A kernel that refuses a joined write gets single packets from then on. */
 static void write_failed(struct loop *l, const struct tun_write *w, int error)
 {
 	l->tun_write_errors++;
-	if (error == EINVAL && w->packets > 1) {
-		coalescer_disable(l->coalescer);
-		log_say(l->log, LOG_WARN, "firezone_gateway",
-		        "Kernel refused a joined write to the TUN, writing packets one by one");
-	}
+	if (error != EINVAL || w->packets < 2)
+		return;
+	coalescer_disable(l->coalescer);
+	log_say(l->log, LOG_WARN, "firezone_gateway",
+	        "Kernel refused a joined write to the TUN, writing packets one by one");
+	write_singly(l, w);
 }
 
 void tun_flush(struct loop *l)
