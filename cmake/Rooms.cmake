@@ -41,6 +41,7 @@ function(fzgw_unit_test name)
 		return()
 	endif()
 	add_executable(${name} ${sources})
+	fzgw_test_program(${name})
 	target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/unprivileged
 		${PROJECT_SOURCE_DIR}/tests/unit)
 	target_compile_definitions(${name} PRIVATE

@@ -311,23 +311,24 @@ static _Noreturn void run(struct floor *f)
 
 int main(int argc, char **argv)
 {
-	static struct floor f;
+	struct floor *f = calloc(1, sizeof(*f));
 
-	if (argc != 6 || inet_pton(AF_INET, argv[3], &f.peer.sin_addr) != 1) {
+	if (!f || argc != 6 || inet_pton(AF_INET, argv[3], &f->peer.sin_addr) != 1) {
 		fprintf(stderr, "usage: floor TUN PORT PEER-IPV4 PEER-PORT 0|1|session\n");
+		free(f);
 		return 2;
 	}
-	f.peer.sin_family = AF_INET;
-	f.peer.sin_port = htons((uint16_t)strtoul(argv[4], NULL, 10));
-	if (sodium_init() < 0 || !crypt_open(&f, argv[5]) || !buffers_new(&f)) {
+	f->peer.sin_family = AF_INET;
+	f->peer.sin_port = htons((uint16_t)strtoul(argv[4], NULL, 10));
+	if (sodium_init() < 0 || !crypt_open(f, argv[5]) || !buffers_new(f)) {
 		fprintf(stderr, "floor: no keys, or no memory\n");
 		return 1;
 	}
-	f.tun = tun_open(argv[1]);
-	f.udp = f.tun < 0 ? -1 : udp_open((uint16_t)strtoul(argv[2], NULL, 10));
-	if (f.udp < 0) {
+	f->tun = tun_open(argv[1]);
+	f->udp = f->tun < 0 ? -1 : udp_open((uint16_t)strtoul(argv[2], NULL, 10));
+	if (f->udp < 0) {
 		perror("floor");
 		return 1;
 	}
-	run(&f);
+	run(f);
 }

@@ -110,13 +110,14 @@ static size_t session_open(struct floor_crypt *c, uint8_t *msg, size_t len, uint
 size_t floor_open(struct floor_crypt *c, uint8_t *msg, size_t len, uint64_t now_us)
 {
 	struct reader r = reader_of(msg, len);
-	uint64_t counter;
+	uint64_t kind, counter;
 
 	if (c->wg)
 		return session_open(c, msg, len, now_us);
-	if (rd_le32(&r) != WG_DATA || rd_le32(&r) != 0 || len <= WG_OVERHEAD)
-		return 0;
+	kind = rd_le64(&r); /* with the receiver's index, which is 0 */
 	counter = rd_le64(&r);
+	if (kind != WG_DATA || len <= WG_OVERHEAD)
+		return 0;
 	len -= WG_OVERHEAD;
 	return wg_aead_open(c->crypto, c->open, counter, msg + WG_DATA_HEADER, len) ? len : 0;
 }

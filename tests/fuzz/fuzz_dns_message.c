@@ -1,7 +1,9 @@
 /*
- * A datagram from a name server, as an answer to a query that its own first bytes describe; and any text as a name to ask for.
+ * A datagram from a name server, as an answer to a query that its own first bytes describe; and any
+ * text as a name to ask for.
  *
- * Input: one byte for the type, then the datagram. Up to its first NUL the datagram is also the name of a query.
+ * Input: one byte for the type, then the datagram. Up to its first NUL the datagram is also the
+ * name of a query.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +13,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { HEADER = 12, MAX_TTL_S = 86400 };
+enum {
+	HEADER = 12,
+	MAX_TTL_S = 86400
+};
 
 static void check_answer(const struct dns_answer *a, enum dns_type type)
 {
@@ -23,8 +28,8 @@ static void check_answer(const struct dns_answer *a, enum dns_type type)
 	}
 }
 
-static bool reads(struct dns_answer *out, const uint8_t *buf, size_t len, uint16_t id, const char *name,
-                  enum dns_type type)
+static bool reads(struct dns_answer *out, const uint8_t *buf, size_t len, uint16_t id,
+		  const char *name, enum dns_type type)
 {
 	struct dns_answer before;
 
@@ -60,7 +65,8 @@ static bool question_name(char out[DNS_NAME_MAX], const uint8_t *buf, size_t len
 	return n > 0;
 }
 
-/* A query that we write is, with one bit turned, an answer without records to itself, and to nothing else. */
+/* A query that we write is, with one bit turned, an answer without records to itself, and to
+ * nothing else. */
 static void check_query(const char *name, uint16_t id, enum dns_type type)
 {
 	uint8_t buf[DNS_MAX_QUERY];

@@ -1,7 +1,8 @@
 /*
  * Log filters (base/log.h) of any content, and lines with any values under them.
  *
- * Input: one byte for the format, the filter up to the first line feed, then a target and a value, separated by line feeds.
+ * Input: one byte for the format, the filter up to the first line feed, then a target and a value,
+ * separated by line feeds.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { MAX_LINE = 4096 };
+enum {
+	MAX_LINE = 4096
+};
 
 struct sink {
 	enum log_format format;
@@ -35,7 +38,8 @@ static void on_line(void *ctx, const char *line, size_t len)
 	struct sink *s = ctx;
 
 	BUG_ON(len == 0 || len > MAX_LINE || line[len - 1] != '\n');
-	/* No control character, of either block, leaves the log; a target is ours and is not escaped for humans. */
+	/* No control character, of either block, leaves the log; a target is ours and is not
+	 * escaped for humans. */
 	for (size_t i = 0; i + 1 < len && s->format == LOG_JSON; i++) {
 		BUG_ON((unsigned char)line[i] < 0x20 || line[i] == 0x7f);
 		BUG_ON((unsigned char)line[i] == 0xc2 && (unsigned char)line[i + 1] < 0xa0);
@@ -71,8 +75,8 @@ static void write_lines(struct log *log, struct sink *s, const char *target, con
 		/* What lets a level through lets the more severe ones through. */
 		BUG_ON(more && !wants);
 		more = wants;
-		log_at(log, (enum log_level)level, target, "Event", KV_STR("value", value), KV_STR("again", value),
-		       KV_INT("n", level));
+		log_at(log, (enum log_level)level, target, "Event", KV_STR("value", value),
+		       KV_STR("again", value), KV_INT("n", level));
 		BUG_ON(s->lines != before + wants);
 	}
 }
@@ -80,8 +84,8 @@ static void write_lines(struct log *log, struct sink *s, const char *target, con
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const char *at = (const char *)data, *end = at + len;
-	struct sink sink = { .format = LOG_HUMAN };
-	struct log_config cfg = { .write = on_line, .ctx = &sink };
+	struct sink sink = {.format = LOG_HUMAN};
+	struct log_config cfg = {.write = on_line, .ctx = &sink};
 	char err[128] = "", *filter, *target, *value;
 	struct log *log;
 

@@ -1,6 +1,7 @@
 /*
- * One datagram from the kernel: every message stays inside of it and says only what a message can say. Each route in it is
- * also taken for the answer to a lookup, and what the factory accepts must be a usable source.
+ * One datagram from the kernel: every message stays inside of it and says only what a message can
+ * say. Each route in it is also taken for the answer to a lookup, and what the factory accepts must
+ * be a usable source.
  */
 #include <errno.h>
 #include <sodium.h>
@@ -12,7 +13,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { TUN = 9, MAX_ERRNO = 4095 };
+enum {
+	TUN = 9,
+	MAX_ERRNO = 4095
+};
 
 static void check_ip(const struct ip_addr *ip)
 {
@@ -39,7 +43,7 @@ static void lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct 
 
 	(void)dst;
 	(void)scope;
-	*out = (struct factory_lookup){ .error = msg->kind == NL_ERROR ? msg->error : EPROTO };
+	*out = (struct factory_lookup){.error = msg->kind == NL_ERROR ? msg->error : EPROTO};
 	if (msg->kind != NL_NEW_ROUTE)
 		return;
 	out->error = 0;
@@ -55,8 +59,7 @@ static void check_lookup(const struct nl_msg *msg, const struct ip_addr *dst)
 	struct nl_msg copy = *msg;
 	struct rng_seeded seed;
 	struct factory_config cfg = {
-		.lookup = lookup, .ctx = &copy, .tun_ifindex = TUN, .tun_name = "tun-firezone"
-	};
+	    .lookup = lookup, .ctx = &copy, .tun_ifindex = TUN, .tun_name = "tun-firezone"};
 	struct factory_route route, again;
 	struct factory *f;
 
@@ -66,8 +69,10 @@ static void check_lookup(const struct nl_msg *msg, const struct ip_addr *dst)
 	if (factory_resolve(f, dst, 0, 0, &route) == FACTORY_OK) {
 		BUG_ON(route.source.family != dst->family || ip_is_unspecified(&route.source));
 		BUG_ON(ip_is_multicast(&route.source) || ip_is_loopback(&route.source));
-		BUG_ON(route.ifindex == TUN || (route.table >= 0x2021fd00 && route.table <= 0x2021fd02));
-		BUG_ON(factory_resolve(f, dst, 0, 0, &again) != FACTORY_OK || !ip_eq(&route.source, &again.source));
+		BUG_ON(route.ifindex == TUN ||
+		       (route.table >= 0x2021fd00 && route.table <= 0x2021fd02));
+		BUG_ON(factory_resolve(f, dst, 0, 0, &again) != FACTORY_OK ||
+		       !ip_eq(&route.source, &again.source));
 	}
 	factory_free(f);
 }
@@ -86,9 +91,9 @@ static void check_request(const struct ip_addr *dst, uint32_t seq)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const uint8_t public_v4[4] = { 203, 0, 113, 5 };
-	static const uint8_t public_v6[16] = { 0x20, 1, 0xd, 0xb8, 5 };
-	struct ip_addr dst[2] = { ip_v4(public_v4), ip_v6(public_v6) };
+	static const uint8_t public_v4[4] = {203, 0, 113, 5};
+	static const uint8_t public_v6[16] = {0x20, 1, 0xd, 0xb8, 5};
+	struct ip_addr dst[2] = {ip_v4(public_v4), ip_v6(public_v6)};
 	struct nl_msg msg, before;
 	size_t at = 0, last = 0;
 	bool bad = false;

@@ -1,9 +1,10 @@
 /*
- * The resolver under an arbitrary sequence of events: lookups, answers true and false, failing sockets, time, other
- * configuration, outputs taken late. Each event is a byte that says which, then its parameters.
+ * The resolver under an arbitrary sequence of events: lookups, answers true and false, failing
+ * sockets, time, other configuration, outputs taken late. Each event is a byte that says which,
+ * then its parameters.
  *
- * Always: sockets are opened once, closed once and bounded; every lookup is answered exactly once; no deadline passes by; and
- * when nobody answers any more, all lookups end.
+ * Always: sockets are opened once, closed once and bounded; every lookup is answered exactly once;
+ * no deadline passes by; and when nobody answers any more, all lookups end.
  */
 #include <sodium.h>
 #include <stdlib.h>
@@ -29,7 +30,11 @@ enum event {
 	EVENTS,
 };
 
-enum { SOCKETS = 2 * RESOLVER_MAX_INFLIGHT, MAX_EVENTS = 2000, QUERY_MIN = 17 };
+enum {
+	SOCKETS = 2 * RESOLVER_MAX_INFLIGHT,
+	MAX_EVENTS = 2000,
+	QUERY_MIN = 17
+};
 
 struct socket {
 	uint32_t query; /* 0: free */
@@ -114,7 +119,8 @@ static void take_all(struct run *run)
 
 static void lookup_event(struct run *run, struct reader *r)
 {
-	static const char *const names[] = { "a.example", "B.example.", "192.0.2.1", "2001:db8::1", "", "a..b", "c" };
+	static const char *const names[] = {"a.example", "B.example.", "192.0.2.1", "2001:db8::1",
+					    "",          "a..b",       "c"};
 	uint8_t which = rd_u8(r);
 	const char *name = names[which % ARRAY_LEN(names)];
 	char many[] = "n00.example";
@@ -140,10 +146,18 @@ static struct socket *any_socket(struct run *run, struct reader *r)
 	return s->query != 0 ? s : NULL;
 }
 
-/* The server's answer, with one address record or none; what the flags say may be wrong about it. */
+/* The server's answer, with one address record or none; what the flags say may be wrong about it.
+ */
 static void answer_event(struct run *run, struct reader *r)
 {
-	enum { OTHER_PORT = 1, OTHER_ID = 2, RECORD = 4, TRUNCATED = 8, ANSWERED = 0x80, OPT_LEN = 11 };
+	enum {
+		OTHER_PORT = 1,
+		OTHER_ID = 2,
+		RECORD = 4,
+		TRUNCATED = 8,
+		ANSWERED = 0x80,
+		OPT_LEN = 11
+	};
 	struct socket *s = any_socket(run, r);
 	uint8_t flags = rd_u8(r), ttl = rd_u8(r), buf[DNS_MAX_QUERY + 64];
 	struct writer w = writer_of(buf, sizeof(buf));
@@ -193,7 +207,8 @@ static void wait_event(struct run *run, uint64_t us)
 	BUG_ON(resolver_deadline(run->r) <= run->now_us);
 }
 
-static void text_event(struct run *run, struct reader *r, void (*set)(struct resolver *, const char *, size_t))
+static void text_event(struct run *run, struct reader *r,
+		       void (*set)(struct resolver *, const char *, size_t))
 {
 	size_t n = min_size(rd_u8(r), r->left);
 	const uint8_t *text = rd_bytes(r, n);
@@ -251,7 +266,8 @@ static void event(struct run *run, struct reader *r)
 static void run_out(struct run *run)
 {
 	take_all(run);
-	for (int i = 0; i < 2 * 8 * 5 * RESOLVER_MAX_INFLIGHT && resolver_deadline(run->r) != NEVER_US; i++) {
+	for (int i = 0;
+	     i < 2 * 8 * 5 * RESOLVER_MAX_INFLIGHT && resolver_deadline(run->r) != NEVER_US; i++) {
 		due(run);
 		take_all(run);
 	}
@@ -264,7 +280,7 @@ static void run_out(struct run *run)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct reader r = reader_of(data, len);
-	struct resolver_config cfg = { .log = NULL };
+	struct resolver_config cfg = {.log = NULL};
 	struct rng_seeded seed;
 	struct run *run;
 	bool lazy;

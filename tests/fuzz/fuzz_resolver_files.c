@@ -1,7 +1,8 @@
 /*
  * resolv.conf and hosts of any content. (dns/files.h)
  *
- * Input: one byte; even: the rest is resolv.conf; odd: a name up to the first line feed, then the hosts file.
+ * Input: one byte; even: the rest is resolv.conf; odd: a name up to the first line feed, then the
+ * hosts file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,10 @@ static void check_conf(const struct resolv_conf *conf)
 	for (size_t i = 0; i < conf->n_servers; i++) {
 		const struct endpoint *ep = &conf->servers[i];
 
-		BUG_ON(ep->port != RESOLV_PORT || (ep->ip.family != IP_V4 && ep->ip.family != IP_V6));
-		BUG_ON(ip_is_unspecified(&ep->ip) || ip_is_multicast(&ep->ip) || ip_is_v4_mapped(&ep->ip));
+		BUG_ON(ep->port != RESOLV_PORT ||
+		       (ep->ip.family != IP_V4 && ep->ip.family != IP_V6));
+		BUG_ON(ip_is_unspecified(&ep->ip) || ip_is_multicast(&ep->ip) ||
+		       ip_is_v4_mapped(&ep->ip));
 		BUG_ON(ep->ip.family == IP_V6 && ip_is_link_local(&ep->ip) && ep->scope == 0);
 	}
 }
@@ -37,11 +40,12 @@ static void check_round_trip(const struct resolv_conf *conf)
 		ip_format(&conf->servers[i].ip, ip);
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "nameserver %s", ip);
 		if (conf->servers[i].scope != 0)
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%%%u", conf->servers[i].scope);
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%%%u",
+					      conf->servers[i].scope);
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "\n");
 	}
-	n += (size_t)snprintf(text + n, sizeof(text) - n, "options timeout:%u attempts:%u\n", conf->timeout_s,
-	                      conf->attempts);
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "options timeout:%u attempts:%u\n",
+			      conf->timeout_s, conf->attempts);
 	resolv_conf_parse(&back, text, n);
 	BUG_ON(back.n_servers != conf->n_servers);
 	BUG_ON(back.timeout_s != conf->timeout_s || back.attempts != conf->attempts);
@@ -51,7 +55,9 @@ static void check_round_trip(const struct resolv_conf *conf)
 
 static void check_hosts(const char *text, size_t len, const char *name)
 {
-	enum { MAX = 8 };
+	enum {
+		MAX = 8
+	};
 	struct ip_addr all[MAX], some[MAX];
 	size_t n = hosts_lookup(text, len, name, all, MAX), fewer;
 

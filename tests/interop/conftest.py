@@ -9,6 +9,7 @@ import re
 
 import gateway as gateway_module
 import lab as lab_module
+import net as net_module
 import pytest
 
 PREFIX = "fztest"
@@ -18,12 +19,19 @@ LABS = []
 
 
 @pytest.fixture(scope="session")
-def installed():
+def alone():
+    """Only one run at a time has the names; another one waits for it."""
     if os.getuid() != 0:
         pytest.skip("needs root")
+    with net_module.lock(PREFIX, wait=True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def installed(alone):
     tree = gateway_module.Installed(os.environ.get("FZGW_PRESET", "release"), USER, os.environ.get("FZGW_PREFIX"))
     tree.remove_user()
-    tree.build()
+    tree.build("unit-filter")
     tree.add_user()
     tree.grant()
     yield tree
@@ -31,7 +39,7 @@ def installed():
 
 
 @pytest.fixture(scope="module")
-def lab():
+def lab(alone):
     laboratory = lab_module.Lab(PREFIX)
     laboratory.up()
     LABS.append(laboratory)

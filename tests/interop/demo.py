@@ -274,6 +274,10 @@ def main():
         stop(demo.lab, demo.installed)
         return 0
 
+    held = net.lock(PREFIX, wait=False)
+    if held is None:
+        print("demo: another ./demo is running on this machine", file=sys.stderr)
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     demo.installed.remove_user()                 # and what of an earlier, killed run still runs as it
     good = False
@@ -283,6 +287,7 @@ def main():
     finally:
         if not options.keep or not good:
             demo.clean()
+        held.close()
     return 0 if good else 1
 
 

@@ -1,7 +1,7 @@
 /*
- * The worker's sockets without the rest of the worker: socket factory, name resolver and the loop's files between them and the
- * kernel, with descriptors from a real helper. Commands come on standard input, one a line; each is answered by one line of
- * JSON. Log lines go to standard error.
+ * The worker's sockets without the rest of the worker: socket factory, name resolver and the loop's
+ * files between them and the kernel, with descriptors from a real helper. Commands come on standard
+ * input, one a line; each is answered by one line of JSON. Log lines go to standard error.
  *
  *   resolve ADDRESS [SCOPE]            what the factory says
  *   ask FIRST COUNT                    looks up qFIRST.example and the next ones, a few at a time
@@ -10,7 +10,8 @@
  *   reset                              as at SIGHUP
  *   counters
  *
- * Usage: factory-probe HELPER_FD RESOLV_CONF HOSTS. This file stands in for loop.c, portal_io.c, tun.c and the core behind them.
+ * Usage: factory-probe HELPER_FD RESOLV_CONF HOSTS. This file stands in for loop.c, portal_io.c,
+ * tun.c and the core behind them.
  */
 #include <errno.h>
 #include <sodium.h>
@@ -22,7 +23,11 @@
 
 #include "loop/internal.h"
 
-enum { AT_ONCE = 8, TICK_US = 20000, LINE = 256 };
+enum {
+	AT_ONCE = 8,
+	TICK_US = 20000,
+	LINE = 256
+};
 
 struct probe {
 	struct loop loop; /* first: the loop's callbacks get it */
@@ -72,8 +77,8 @@ void tun_pause(struct loop *l, bool pause)
 	(void)pause;
 }
 
-void gateway_udp_in(struct gateway *g, const struct gateway_datagrams *in, size_t n, struct coalescer *tun,
-                    uint64_t now)
+void gateway_udp_in(struct gateway *g, const struct gateway_datagrams *in, size_t n,
+		    struct coalescer *tun, uint64_t now)
 {
 	(void)g;
 	(void)in;
@@ -99,12 +104,12 @@ static uint64_t on_wall_clock(void *ctx)
 static int greet(struct loop *l, char **argv)
 {
 	struct ipc_policy policy = {
-		.tun_name = IPC_TUN_NAME_DEFAULT,
-		.receive_buffer = IPC_RECEIVE_BUFFER_DEFAULT,
-		.send_buffer = IPC_SEND_BUFFER_DEFAULT,
-		.portal_port = 443,
-		.udp_port = IPC_UDP_PORT_DEFAULT,
-		.file_count = 2,
+	    .tun_name = IPC_TUN_NAME_DEFAULT,
+	    .receive_buffer = IPC_RECEIVE_BUFFER_DEFAULT,
+	    .send_buffer = IPC_SEND_BUFFER_DEFAULT,
+	    .portal_port = 443,
+	    .udp_port = IPC_UDP_PORT_DEFAULT,
+	    .file_count = 2,
 	};
 	struct ipc_hello_reply reply;
 
@@ -116,8 +121,8 @@ static int greet(struct loop *l, char **argv)
 
 static int tun_up(struct loop *l)
 {
-	static const uint8_t v4[4] = { 100, 64, 3, 9 };
-	static const uint8_t v6[16] = { 0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, [15] = 9 };
+	static const uint8_t v4[4] = {100, 64, 3, 9};
+	static const uint8_t v6[16] = {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, [15] = 9};
 	uint32_t offloads;
 	uint8_t families;
 	int rc = helper_tun_open(&l->helper, &l->tun_fd, &l->tun_ifindex, &offloads);
@@ -133,11 +138,12 @@ static int tun_up(struct loop *l)
 static int start(struct probe *p, char **argv)
 {
 	struct loop *l = &p->loop;
-	struct log_config log = { .filter = "debug", .write = on_line, .wall_us = on_wall_clock };
-	struct resolver_config resolver = { .rng = rng_system() };
-	struct factory_config factory = {
-		.lookup = routes_lookup, .ctx = l, .tun_name = IPC_TUN_NAME_DEFAULT, .rng = rng_system()
-	};
+	struct log_config log = {.filter = "debug", .write = on_line, .wall_us = on_wall_clock};
+	struct resolver_config resolver = {.rng = rng_system()};
+	struct factory_config factory = {.lookup = routes_lookup,
+					 .ctx = l,
+					 .tun_name = IPC_TUN_NAME_DEFAULT,
+					 .rng = rng_system()};
 	int rc = greet(l, argv);
 
 	if (rc == 0)
@@ -187,20 +193,23 @@ static bool address(struct ip_addr *out, const char *text)
 static void command_resolve(struct probe *p, char **words)
 {
 	char src[IP_TEXT_MAX], gateway[IP_TEXT_MAX];
-	struct factory_route route = { .table = 0 };
+	struct factory_route route = {.table = 0};
 	enum factory_refusal why;
 	struct ip_addr dst;
 
 	if (!address(&dst, words[1]))
 		return;
-	why = factory_resolve(p->loop.factory, &dst, words[2] ? (uint32_t)atoi(words[2]) : 0, now_us(), &route);
+	why = factory_resolve(p->loop.factory, &dst, words[2] ? (uint32_t)atoi(words[2]) : 0,
+			      now_us(), &route);
 	ip_format(&route.source, src);
 	ip_format(&route.gateway, gateway);
-	printf("{\"refusal\":%d,\"source\":\"%s\",\"gateway\":\"%s\",\"ifindex\":%u,\"table\":%u,\"generation\":%llu}\n",
+	printf("{\"refusal\":%d,\"source\":\"%s\",\"gateway\":\"%s\",\"ifindex\":%u,\"table\":%u,"
+	       "\"generation\":%llu}\n",
 	       why, src, gateway, route.ifindex, route.table, (unsigned long long)route.generation);
 }
 
-/* Starts lookups as far as the helper's rate of sockets allows: a lookup takes one of each question. */
+/* Starts lookups as far as the helper's rate of sockets allows: a lookup takes one of each
+ * question. */
 static void ask_more(struct probe *p)
 {
 	struct loop *l = &p->loop;
@@ -232,7 +241,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 static void command_ask(struct probe *p, char **words)
 {
-	struct timeval tick = { .tv_usec = TICK_US };
+	struct timeval tick = {.tv_usec = TICK_US};
 	struct event *timer = event_new(p->loop.base, -1, EV_PERSIST, on_tick, p);
 
 	if (!words[1] || !words[2] || !timer || event_add(timer, &tick) < 0)
@@ -250,7 +259,7 @@ static void command_ask(struct probe *p, char **words)
 
 static void command_send(struct probe *p, char **words)
 {
-	struct txq_batch batch = { .key.src.ip.family = IP_NONE };
+	struct txq_batch batch = {.key.src.ip.family = IP_NONE};
 	uint64_t sent = p->loop.tx_datagrams, dropped = p->loop.tx_dropped;
 	size_t family;
 
@@ -268,8 +277,10 @@ static void command_send(struct probe *p, char **words)
 	udp_flush(&p->loop, &batch);
 	free(batch.data);
 	family = batch.key.dst.ip.family == IP_V4 ? 0 : 1;
-	printf("{\"sent\":%llu,\"dropped\":%llu,\"no_gso\":%s}\n", (unsigned long long)(p->loop.tx_datagrams - sent),
-	       (unsigned long long)(p->loop.tx_dropped - dropped), p->loop.udp[family].no_gso ? "true" : "false");
+	printf("{\"sent\":%llu,\"dropped\":%llu,\"no_gso\":%s}\n",
+	       (unsigned long long)(p->loop.tx_datagrams - sent),
+	       (unsigned long long)(p->loop.tx_dropped - dropped),
+	       p->loop.udp[family].no_gso ? "true" : "false");
 }
 
 static void command_drain(struct probe *p)
@@ -284,11 +295,15 @@ static void command_counters(const struct probe *p)
 	struct factory_counters c;
 
 	factory_counters(p->loop.factory, &c);
-	printf("{\"hits\":%llu,\"misses\":%llu,\"negative_hits\":%llu,\"refused\":%llu,\"flushes\":%llu,"
-	       "\"invalidations\":%llu,\"rechecks\":%llu,\"generation\":%llu,\"entries\":%u,\"negatives\":%u}\n",
-	       (unsigned long long)c.hits, (unsigned long long)c.misses, (unsigned long long)c.negative_hits,
-	       (unsigned long long)c.refused, (unsigned long long)c.flushes, (unsigned long long)c.invalidations,
-	       (unsigned long long)c.rechecks, (unsigned long long)c.generation, c.entries, c.negatives);
+	printf("{\"hits\":%llu,\"misses\":%llu,\"negative_hits\":%llu,\"refused\":%llu,\"flushes\":"
+	       "%llu,"
+	       "\"invalidations\":%llu,\"rechecks\":%llu,\"generation\":%llu,\"entries\":%u,"
+	       "\"negatives\":%u}\n",
+	       (unsigned long long)c.hits, (unsigned long long)c.misses,
+	       (unsigned long long)c.negative_hits, (unsigned long long)c.refused,
+	       (unsigned long long)c.flushes, (unsigned long long)c.invalidations,
+	       (unsigned long long)c.rechecks, (unsigned long long)c.generation, c.entries,
+	       c.negatives);
 }
 
 static void command_reset(struct probe *p)
@@ -333,9 +348,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "factory-probe: %s\n", strerror(-rc));
 		return 1;
 	}
-	printf("{\"ready\":true,\"tun\":%u,\"port\":%u}\n", p->loop.tun_ifindex, p->loop.udp[0].port);
+	printf("{\"ready\":true,\"tun\":%u,\"port\":%u}\n", p->loop.tun_ifindex,
+	       p->loop.udp[0].port);
 	while (fgets(line, sizeof(line), stdin)) {
-		char *words[8] = { NULL }, *rest = NULL;
+		char *words[8] = {NULL}, *rest = NULL;
 
 		words[0] = strtok_r(line, " \n", &rest);
 		for (size_t i = 1; i < ARRAY_LEN(words) - 1 && words[i - 1]; i++)

@@ -21,6 +21,7 @@ import net
 
 REPO = net.REPO
 TUN = "tun-firezone"
+PROGRAMS = ("firezone-gateway", "firezone-gateway-helper", "firezone-gateway-worker")
 MODES = ("setcap", "root", "ambient")
 STATUS_FIELDS = ("Name", "Uid", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
 
@@ -33,12 +34,12 @@ class Installed:
         self.prefix = pathlib.Path(prefix) if prefix else REPO / "build" / preset / "stage"
         self.built = prefix is None
 
-    def build(self):
-        """Configures, builds and installs; a quick no-op when nothing changed."""
+    def build(self, *more):
+        """Configures, builds and installs the three programs, and builds other targets; a no-op when nothing changed."""
         if self.built:
             build_dir = REPO / "build" / self.preset
             _run("cmake", "--preset", self.preset, f"-DCMAKE_INSTALL_PREFIX={self.prefix}", cwd=REPO)
-            _run("cmake", "--build", build_dir, cwd=REPO)
+            _run("cmake", "--build", build_dir, "--target", *PROGRAMS, *more, cwd=REPO)
             _run("cmake", "--install", build_dir, cwd=REPO)
 
     def binary(self, name):

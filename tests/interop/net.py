@@ -9,10 +9,11 @@ relay-only mode it forwards no UDP, so that the relay is the one way left. `lan`
 reached because the gateway's host masquerades (packaging/firezone-gateway.nft).
 
 All names begin with one prefix. What an earlier, killed run with the same prefix left is cleared first. Nothing
-outside the namespaces changes but /run/<prefix> and, in gateway.py, one user.
+outside the namespaces changes but /run/<prefix>, /run/<prefix>.lock and, in gateway.py, one user.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -279,6 +280,17 @@ http {{
 
     def wait_for(self, predicate, seconds, what):
         wait_for(predicate, seconds, what)
+
+
+def lock(prefix, wait):
+    """An open file that holds the prefix's lock until it is closed or the process ends; None: somebody else holds it."""
+    file = open(f"/run/{prefix}.lock", "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def wait_for(predicate, seconds, what):

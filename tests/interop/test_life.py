@@ -80,6 +80,8 @@ def test_ambient_capability_and_no_new_privs(fresh, clients):
 
 def test_under_the_filter_of_the_vendors_unit(installed, fresh, clients):
     """What the unit grants and takes away, where no systemd runs: it kills at seccomp(2), unshare(2), socket(AF_UNIX)."""
+    if installed.preset == "asan":
+        pytest.skip("the leak sanitizer makes calls at the end that the unit forbids, and waits for them for ever")
     unit_filter = installed.attack_programs / "unit-filter"
     if not unit_filter.exists():
         pytest.skip(f"{unit_filter} is not built")

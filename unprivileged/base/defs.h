@@ -8,14 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define UNUSED __attribute__((unused))
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define UNUSED                 __attribute__((unused))
+#define ARRAY_LEN(a)           (sizeof(a) / sizeof((a)[0]))
 
 /* No deadline: the timer functions of the core return it, the loop sleeps without limit. */
-#define NEVER_US UINT64_MAX
-#define US_PER_S UINT64_C(1000000)
+#define NEVER_US  UINT64_MAX
+#define US_PER_S  UINT64_C(1000000)
 #define US_PER_MS UINT64_C(1000)
 
 /* A broken invariant of ours ends the process; never used on what a peer sent. */

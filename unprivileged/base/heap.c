@@ -11,7 +11,7 @@ struct heap_node {
 
 struct heap {
 	struct heap_node *nodes;
-	uint32_t *where;	/* key -> position, absent if not queued */
+	uint32_t *where; /* key -> position, absent if not queued */
 	uint32_t count, capacity;
 };
 
@@ -108,7 +108,7 @@ void heap_set(struct heap *heap, uint32_t key, uint64_t deadline_us)
 	}
 	if (at == absent) {
 		at = heap->count++;
-		place(heap, at, (struct heap_node){ .deadline_us = deadline_us, .key = key });
+		place(heap, at, (struct heap_node){.deadline_us = deadline_us, .key = key});
 	} else if (heap->nodes[at].deadline_us == deadline_us) {
 		return;
 	} else {

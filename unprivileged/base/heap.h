@@ -1,6 +1,6 @@
 /*
- * Deadlines of many objects: a binary min-heap keyed by small integers, so that the work per event does not grow with the
- * number of idle objects. Fixed capacity, no allocation after heap_new().
+ * Deadlines of many objects: a binary min-heap keyed by small integers, so that the work per event
+ * does not grow with the number of idle objects. Fixed capacity, no allocation after heap_new().
  */
 #ifndef BASE_HEAP_H
 #define BASE_HEAP_H

@@ -15,24 +15,24 @@ enum {
 };
 
 struct directive {
-	char target[MAX_TARGET];	/* empty: every target */
-	int level;			/* enum log_level or LEVEL_OFF */
+	char target[MAX_TARGET]; /* empty: every target */
+	int level;               /* enum log_level or LEVEL_OFF */
 };
 
 struct log {
 	struct log_config cfg;
 	struct directive directives[MAX_DIRECTIVES];
 	size_t n_directives;
-	int most;	/* the most verbose level that any directive lets through */
+	int most; /* the most verbose level that any directive lets through */
 };
 
 struct line {
 	char buf[MAX_LINE];
 	size_t len;
-	bool full;	/* something did not fit */
+	bool full; /* something did not fit */
 };
 
-static const char *const level_names[] = { "ERROR", "WARN", "INFO", "DEBUG", "TRACE" };
+static const char *const level_names[] = {"ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
 
 static bool level_parse(int *out, const char *text, size_t len)
 {
@@ -51,12 +51,14 @@ static bool level_parse(int *out, const char *text, size_t len)
 
 static bool target_ok(const char *text, size_t len)
 {
-	return len > 0 && len < MAX_TARGET && strspn(text, "abcdefghijklmnopqrstuvwxyz"
-	                                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	                                                   "0123456789_:-.") >= len;
+	return len > 0 && len < MAX_TARGET &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyz"
+			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "0123456789_:-.") >= len;
 }
 
-/* One directive: "level", "target", "target=level"; "[span]" behind the target is accepted and means the whole target. */
+/* One directive: "level", "target", "target=level"; "[span]" behind the target is accepted and
+ * means the whole target. */
 static bool directive_parse(struct directive *out, const char *text, size_t len)
 {
 	const char *equals = memchr(text, '=', len);
@@ -101,9 +103,10 @@ static bool filter_parse(struct log *log, const char *filter, char *err, size_t 
 			end--;
 		if (end > lead) {
 			if (log->n_directives == MAX_DIRECTIVES ||
-			    !directive_parse(&log->directives[log->n_directives], at + lead, end - lead)) {
+			    !directive_parse(&log->directives[log->n_directives], at + lead,
+					     end - lead)) {
 				snprintf(err, err_len, "malformed log directive '%.*s'",
-				         (int)(end - lead), at + lead);
+					 (int)(end - lead), at + lead);
 				return false;
 			}
 			log->n_directives++;
@@ -125,7 +128,8 @@ struct log *log_new(const struct log_config *cfg, char *err, size_t err_len)
 	}
 	log->cfg = *cfg;
 	log->cfg.filter = NULL;
-	if (!filter_parse(log, cfg->filter && cfg->filter[0] ? cfg->filter : "info", err, err_len)) {
+	if (!filter_parse(log, cfg->filter && cfg->filter[0] ? cfg->filter : "info", err,
+			  err_len)) {
 		free(log);
 		return NULL;
 	}
@@ -167,7 +171,7 @@ bool log_wants(const struct log *log, enum log_level level, const char *target)
 
 static void put(struct line *line, const char *text, size_t len)
 {
-	size_t room = sizeof(line->buf) - 2 - line->len;	/* "}" and the line's end */
+	size_t room = sizeof(line->buf) - 2 - line->len; /* "}" and the line's end */
 
 	if (line->full || len > room) {
 		line->full = true;
@@ -183,12 +187,16 @@ static void put_text(struct line *line, const char *text)
 }
 
 /*
- * The length of the UTF-8 character at @text, 0 if there is none. [RFC 3629 section 4] The bytes end at a NUL, so looking one
- * ahead is safe as long as all before were good.
+ * The length of the UTF-8 character at @text, 0 if there is none. [RFC 3629 section 4] The bytes
+ * end at a NUL, so looking one ahead is safe as long as all before were good.
  */
 static size_t utf8_len(const unsigned char *text)
 {
-	size_t len = text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	size_t len = text[0] < 0xc2   ? 0
+		     : text[0] < 0xe0 ? 2
+		     : text[0] < 0xf0 ? 3
+		     : text[0] < 0xf5 ? 4
+				      : 0;
 
 	for (size_t i = 1; i < len; i++)
 		if ((text[i] & 0xc0) != 0x80)
@@ -199,7 +207,8 @@ static size_t utf8_len(const unsigned char *text)
 	return len;
 }
 
-/* One character that is not plain ASCII; returns how many bytes it took. C1 controls and broken sequences are replaced. */
+/* One character that is not plain ASCII; returns how many bytes it took. C1 controls and broken
+ * sequences are replaced. */
 static size_t put_wide(struct line *line, const char *text)
 {
 	const unsigned char *bytes = (const unsigned char *)text;
@@ -213,7 +222,8 @@ static size_t put_wide(struct line *line, const char *text)
 	return len;
 }
 
-/* Control characters, quotes and backslashes never reach a terminal or break a JSON string; the output is UTF-8. */
+/* Control characters, quotes and backslashes never reach a terminal or break a JSON string; the
+ * output is UTF-8. */
 static void put_escaped(struct line *line, const char *text)
 {
 	size_t at = 0;
@@ -275,7 +285,8 @@ static void put_field_human(struct line *line, const struct log_field *field)
 	}
 }
 
-/* A member that does not fit is left out with all that follow, so that the line stays one object. */
+/* A member that does not fit is left out with all that follow, so that the line stays one object.
+ */
 static void put_member(struct line *line, const char *key, const char *text)
 {
 	size_t before = line->len;
@@ -311,7 +322,7 @@ static void put_field_json(struct line *line, const struct log_field *field)
 }
 
 void log_write(struct log *log, enum log_level level, const char *target, const char *message,
-               const struct log_field *fields, size_t n)
+	       const struct log_field *fields, size_t n)
 {
 	uint64_t wall_us = log->cfg.wall_us ? log->cfg.wall_us(log->cfg.ctx) : 0;
 	struct line line;

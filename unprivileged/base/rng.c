@@ -11,7 +11,7 @@ static void system_fill(void *ctx, void *buf, size_t len)
 
 struct rng rng_system(void)
 {
-	return (struct rng){ .fill = system_fill, .ctx = NULL };
+	return (struct rng){.fill = system_fill, .ctx = NULL};
 }
 
 static void seeded_fill(void *ctx, void *buf, size_t len)
@@ -28,7 +28,7 @@ struct rng rng_from_seed(struct rng_seeded *state, uint64_t seed)
 {
 	memset(state, 0, sizeof(*state));
 	memcpy(state->key, &seed, sizeof(seed));
-	return (struct rng){ .fill = seeded_fill, .ctx = state };
+	return (struct rng){.fill = seeded_fill, .ctx = state};
 }
 
 void rng_fill(const struct rng *rng, void *buf, size_t len)

@@ -16,8 +16,8 @@ struct rng {
 struct rng rng_system(void);
 
 /*
- * A reproducible source for tests and the simulator: ChaCha20 under the given seed. @state is the caller's and must outlive
- * the result.
+ * A reproducible source for tests and the simulator: ChaCha20 under the given seed. @state is the
+ * caller's and must outlive the result.
  */
 struct rng_seeded {
 	uint8_t key[32];

@@ -10,9 +10,12 @@ struct uuid {
 	uint8_t bytes[16];
 };
 
-enum { UUID_TEXT_LEN = 36 };
+enum {
+	UUID_TEXT_LEN = 36
+};
 
-/* The hyphenated 36-character form only, hex digits in either case; false and *out untouched otherwise. */
+/* The hyphenated 36-character form only, hex digits in either case; false and *out untouched
+ * otherwise. */
 MUST_CHECK bool uuid_parse(struct uuid *out, const char *text, size_t len);
 
 /* Lower case, hyphenated, NUL-terminated. */

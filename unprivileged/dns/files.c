@@ -68,7 +68,7 @@ static bool number(const char *at, size_t len, uint32_t *out)
 
 static void add_server(struct resolv_conf *out, const struct token *token)
 {
-	struct endpoint ep = { .port = RESOLV_PORT };
+	struct endpoint ep = {.port = RESOLV_PORT};
 	const char *percent = memchr(token->at, '%', token->len);
 	size_t len = percent ? (size_t)(percent - token->at) : token->len;
 
@@ -101,7 +101,7 @@ static void set_option(struct resolv_conf *out, const struct token *token)
 
 void resolv_conf_parse(struct resolv_conf *out, const char *text, size_t len)
 {
-	static const uint8_t this_host[4] = { 127, 0, 0, 1 };
+	static const uint8_t this_host[4] = {127, 0, 0, 1};
 	const char *at = text, *end = text ? text + len : NULL;
 	struct token line, token;
 
@@ -120,7 +120,8 @@ void resolv_conf_parse(struct resolv_conf *out, const char *text, size_t len)
 		}
 	}
 	if (out->n_servers == 0)
-		out->servers[out->n_servers++] = (struct endpoint){ .ip = ip_v4(this_host), .port = RESOLV_PORT };
+		out->servers[out->n_servers++] =
+		    (struct endpoint){.ip = ip_v4(this_host), .port = RESOLV_PORT};
 }
 
 size_t hosts_lookup(const char *text, size_t len, const char *name, struct ip_addr *out, size_t max)

@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CHAIN = 16, MAX_TTL_S = 86400, NEGATIVE_TTL_S = 30, NEGATIVE_MAX_TTL_S = 300 };
+enum {
+	MAX_CHAIN = 16,
+	MAX_TTL_S = 86400,
+	NEGATIVE_TTL_S = 30,
+	NEGATIVE_MAX_TTL_S = 300
+};
 
 static ldns_rr_type rr_type(enum dns_type type)
 {
@@ -15,7 +20,8 @@ static ldns_rdf *name_rdf(const char *name)
 {
 	size_t len = strlen(name);
 
-	if (len == 0 || len >= DNS_NAME_MAX || name[0] == '.' || strstr(name, "..") || strchr(name, '\\'))
+	if (len == 0 || len >= DNS_NAME_MAX || name[0] == '.' || strstr(name, "..") ||
+	    strchr(name, '\\'))
 		return NULL;
 	return ldns_dname_new_frm_str(name);
 }
@@ -97,7 +103,7 @@ static void add_address(struct dns_answer *out, const ldns_rr *rr, enum dns_type
 {
 	const ldns_rdf *rdf = ldns_rr_rdf(rr, 0);
 	size_t want = type == DNS_A ? 4 : 16;
-	struct ip_addr ip = { .family = type == DNS_A ? IP_V4 : IP_V6 };
+	struct ip_addr ip = {.family = type == DNS_A ? IP_V4 : IP_V6};
 
 	if (!rdf || ldns_rdf_size(rdf) != want || out->n == DNS_MAX_ANSWERS)
 		return;
@@ -107,7 +113,8 @@ static void add_address(struct dns_answer *out, const ldns_rr *rr, enum dns_type
 }
 
 /* Follow the CNAMEs from @owner and take the addresses at the end. */
-static void collect(struct dns_answer *out, const ldns_rr_list *list, const ldns_rdf *owner, enum dns_type type)
+static void collect(struct dns_answer *out, const ldns_rr_list *list, const ldns_rdf *owner,
+		    enum dns_type type)
 {
 	const ldns_rdf *at = owner;
 
@@ -122,7 +129,8 @@ static void collect(struct dns_answer *out, const ldns_rr_list *list, const ldns
 				continue;
 			if (ldns_rr_get_type(rr) == rr_type(type)) {
 				add_address(out, rr, type);
-			} else if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_CNAME && ldns_rr_rd_count(rr) == 1) {
+			} else if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_CNAME &&
+				   ldns_rr_rd_count(rr) == 1) {
 				next = ldns_rr_rdf(rr, 0);
 				note_ttl(out, rr);
 			}
@@ -131,7 +139,8 @@ static void collect(struct dns_answer *out, const ldns_rr_list *list, const ldns
 	}
 }
 
-/* How long "no such name" or "no such record" may be believed: not as long as the zone says if that is long. [RFC 2308] */
+/* How long "no such name" or "no such record" may be believed: not as long as the zone says if that
+ * is long. [RFC 2308] */
 static void negative_ttl(struct dns_answer *out, const ldns_pkt *pkt)
 {
 	const ldns_rr_list *list = ldns_pkt_authority(pkt);
@@ -150,7 +159,7 @@ static void negative_ttl(struct dns_answer *out, const ldns_pkt *pkt)
 }
 
 bool dns_answer_read(struct dns_answer *out, const uint8_t *buf, size_t len, uint16_t id,
-                     const char *name, enum dns_type type)
+		     const char *name, enum dns_type type)
 {
 	ldns_rdf *owner = name_rdf(name);
 	ldns_pkt *pkt = NULL;
@@ -160,8 +169,8 @@ bool dns_answer_read(struct dns_answer *out, const uint8_t *buf, size_t len, uin
 		return false;
 	if (ldns_wire2pkt(&pkt, buf, len) != LDNS_STATUS_OK)
 		goto free_owner;
-	ok = ldns_pkt_qr(pkt) && ldns_pkt_id(pkt) == id && ldns_pkt_get_opcode(pkt) == LDNS_PACKET_QUERY &&
-	     question_matches(pkt, owner, type);
+	ok = ldns_pkt_qr(pkt) && ldns_pkt_id(pkt) == id &&
+	     ldns_pkt_get_opcode(pkt) == LDNS_PACKET_QUERY && question_matches(pkt, owner, type);
 	if (!ok)
 		goto free_pkt;
 	memset(out, 0, sizeof(*out));

@@ -20,12 +20,12 @@ static_assert(RESOLVER_MAX_ADDRESSES >= (int)DNS_MAX_ANSWERS, "one family's answ
 struct question {
 	enum dns_type type;
 	bool done;
-	bool to_send;			/* the query waits for resolver_poll() */
-	uint32_t to_close;		/* so does the closing of this one; 0: none */
+	bool to_send;      /* the query waits for resolver_poll() */
+	uint32_t to_close; /* so does the closing of this one; 0: none */
 	uint16_t id;
-	uint32_t query;			/* 0: no socket out */
+	uint32_t query; /* 0: no socket out */
 	struct endpoint server;
-	unsigned int tries;		/* in all, over all servers */
+	unsigned int tries; /* in all, over all servers */
 	uint64_t deadline_us;
 	uint8_t data[DNS_MAX_QUERY];
 	size_t len;
@@ -33,7 +33,11 @@ struct question {
 	size_t n;
 };
 
-enum lookup_state { LOOKUP_FREE, LOOKUP_ASKING, LOOKUP_ANSWERED /* resolver_poll() has not taken it yet */ };
+enum lookup_state {
+	LOOKUP_FREE,
+	LOOKUP_ASKING,
+	LOOKUP_ANSWERED /* resolver_poll() has not taken it yet */
+};
 
 struct lookup {
 	enum lookup_state state;
@@ -43,7 +47,7 @@ struct lookup {
 };
 
 struct cached {
-	char name[DNS_NAME_MAX];	/* "": free */
+	char name[DNS_NAME_MAX]; /* "": free */
 	enum dns_type type;
 	uint64_t until_us, used_us;
 	struct ip_addr addresses[DNS_MAX_ANSWERS];
@@ -131,7 +135,8 @@ static void question_done(struct question *q)
 	q->deadline_us = NEVER_US;
 }
 
-static struct cached *cache_find(struct resolver *r, const char *name, enum dns_type type, uint64_t now_us)
+static struct cached *cache_find(struct resolver *r, const char *name, enum dns_type type,
+				 uint64_t now_us)
 {
 	for (size_t i = 0; i < RESOLVER_CACHE; i++) {
 		struct cached *c = &r->cache[i];
@@ -145,8 +150,8 @@ static struct cached *cache_find(struct resolver *r, const char *name, enum dns_
 	return NULL;
 }
 
-static void cache_store(struct resolver *r, const struct lookup *l, const struct question *q, uint32_t ttl_s,
-                        uint64_t now_us)
+static void cache_store(struct resolver *r, const struct lookup *l, const struct question *q,
+			uint32_t ttl_s, uint64_t now_us)
 {
 	struct cached *place = &r->cache[0];
 
@@ -228,7 +233,8 @@ static bool known_locally(const struct resolver *r, struct lookup *l)
 }
 
 /* From the cache or to the servers. */
-static void begin(struct resolver *r, struct lookup *l, struct question *q, enum dns_type type, uint64_t now_us)
+static void begin(struct resolver *r, struct lookup *l, struct question *q, enum dns_type type,
+		  uint64_t now_us)
 {
 	const struct cached *c = cache_find(r, l->name, type, now_us);
 
@@ -287,7 +293,7 @@ static bool is_server(const struct endpoint *server, const struct endpoint *src)
 }
 
 void resolver_datagram(struct resolver *r, uint32_t query, const struct endpoint *src,
-                       const uint8_t *buf, size_t len, uint64_t now_us)
+		       const uint8_t *buf, size_t len, uint64_t now_us)
 {
 	struct lookup *l;
 	struct question *q = question_of(r, query, &l);
@@ -297,7 +303,8 @@ void resolver_datagram(struct resolver *r, uint32_t query, const struct endpoint
 		return;
 	if (!dns_answer_read(&answer, buf, len, q->id, l->name, q->type))
 		return;
-	if ((answer.rcode != 0 && answer.rcode != RCODE_NXDOMAIN) || (answer.truncated && answer.n == 0)) {
+	if ((answer.rcode != 0 && answer.rcode != RCODE_NXDOMAIN) ||
+	    (answer.truncated && answer.n == 0)) {
 		ask(r, l, q, now_us);
 		return;
 	}

@@ -1,9 +1,10 @@
 /*
- * Stub resolver core: hosts file, resolv.conf, A and AAAA in parallel, TTL-true cache, time-outs and fail-over over the servers: a
- * state machine. [RFC 1035, spec socket-factory, portal 3.5] Wire format by ldns.
+ * Stub resolver core: hosts file, resolv.conf, A and AAAA in parallel, TTL-true cache, time-outs
+ * and fail-over over the servers: a state machine. [RFC 1035, spec socket-factory, portal 3.5] Wire
+ * format by ldns.
  *
- * Each query leaves by a fresh socket of the factory (fresh source port); id, question, source address and port of an answer are
- * compared; a stray datagram never fails a query.
+ * Each query leaves by a fresh socket of the factory (fresh source port); id, question, source
+ * address and port of an answer are compared; a stray datagram never fails a query.
  */
 #ifndef DNS_RESOLVER_H
 #define DNS_RESOLVER_H
@@ -18,8 +19,8 @@ struct resolver;
 enum {
 	RESOLVER_MAX_SERVERS = 8,
 	RESOLVER_CACHE = 512,
-	RESOLVER_MAX_INFLIGHT = 64,	/* names */
-	RESOLVER_MAX_ADDRESSES = 32,	/* per answer; more are dropped */
+	RESOLVER_MAX_INFLIGHT = 64,  /* names */
+	RESOLVER_MAX_ADDRESSES = 32, /* per answer; more are dropped */
 };
 
 struct resolver_config {
@@ -30,36 +31,39 @@ struct resolver_config {
 struct resolver *resolver_new(const struct resolver_config *cfg);
 void resolver_free(struct resolver *r);
 
-/* Texts of the two files; NULL: missing (resolv.conf: 127.0.0.1, as resolv.conf(5) says). Malformed lines are skipped. */
+/* Texts of the two files; NULL: missing (resolv.conf: 127.0.0.1, as resolv.conf(5) says). Malformed
+ * lines are skipped. */
 void resolver_set_resolv_conf(struct resolver *r, const char *text, size_t len);
 void resolver_set_hosts(struct resolver *r, const char *text, size_t len);
 size_t resolver_servers(const struct resolver *r, struct endpoint out[RESOLVER_MAX_SERVERS]);
 
 /*
- * Look up @name (or an IP literal). The answer comes by resolver_poll() with @token. False when full, or when @name is empty or too
- * long: nothing will come.
+ * Look up @name (or an IP literal). The answer comes by resolver_poll() with @token. False when
+ * full, or when @name is empty or too long: nothing will come.
  */
 bool resolver_lookup(struct resolver *r, const char *name, uint64_t token, uint64_t now_us);
 
 /* A datagram on query socket @query; a TCP answer is not asked for here. */
 void resolver_datagram(struct resolver *r, uint32_t query, const struct endpoint *src,
-                       const uint8_t *buf, size_t len, uint64_t now_us);
+		       const uint8_t *buf, size_t len, uint64_t now_us);
 /* The query could not be sent or its socket reported an error: next server at once. */
 void resolver_query_failed(struct resolver *r, uint32_t query, uint64_t now_us);
 void resolver_timeout(struct resolver *r, uint64_t now_us);
 uint64_t resolver_deadline(const struct resolver *r);
 
 enum resolver_out_kind {
-	RESOLVER_OUT_QUERY,	/* take a fresh DNS socket, send data to server, remember it under @query */
-	RESOLVER_OUT_CLOSE,	/* close the socket of @query */
-	RESOLVER_OUT_ANSWER,	/* addresses of @token's name, IPv4 first; n 0: no such name, or all servers failed */
+	RESOLVER_OUT_QUERY,  /* take a fresh DNS socket, send data to server, remember it under
+				@query */
+	RESOLVER_OUT_CLOSE,  /* close the socket of @query */
+	RESOLVER_OUT_ANSWER, /* addresses of @token's name, IPv4 first; n 0: no such name, or all
+				servers failed */
 };
 
 struct resolver_out {
 	enum resolver_out_kind kind;
 	uint32_t query;
 	struct endpoint server;
-	const uint8_t *data;	/* valid until the next call */
+	const uint8_t *data; /* valid until the next call */
 	size_t len;
 	uint64_t token;
 	struct ip_addr addresses[RESOLVER_MAX_ADDRESSES];

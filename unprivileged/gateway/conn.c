@@ -1,8 +1,5 @@
 #include "gateway/internal.h"
 
-#include "packet/bytes.h"
-#include "turn/channel_data.h"
-
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +37,7 @@ struct conn *conn_by_username(struct gateway *g, const struct stun_msg *msg, con
 	return c;
 }
 
-static void conn_log(const struct conn *c, enum log_level level, const char *message)
+void conn_log(const struct conn *c, enum log_level level, const char *message)
 {
 	char id[UUID_TEXT_LEN + 1];
 
@@ -116,41 +113,32 @@ void conn_remove(struct conn *c)
 
 bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data, size_t len)
 {
-	struct gateway *g = c->g;
-	struct txq_key key = { .dst = path->remote };
-	uint8_t header[TURN_CHANNEL_HEADER];
-	struct writer w;
-	uint16_t channel;
+	struct txq_key key = { .src = path->local, .dst = path->remote };
 
 	if (!path->via_relay) {
-		key.src = path->local;
-		txq_send(g->cfg.txq, &key, data, len);
+		txq_send(c->g->cfg.txq, &key, data, len);
 		return true;
 	}
 	if (!c->relay)
 		return false;
-	if (!turn_channel_out(c->relay, &path->remote, g->now_us, &channel, &key.dst)) {
-		relays_bind(g, c->relay, &path->remote, wg_peer_index(c->wg));
-		return false;
-	}
-	w = writer_of(txq_append(g->cfg.txq, txq_open(g->cfg.txq, &key), TURN_CHANNEL_HEADER + len),
-	              TURN_CHANNEL_HEADER + len);
-	channel_data_write_header(header, channel, (uint16_t)len);
-	wr_bytes(&w, header, sizeof(header));
-	wr_bytes(&w, data, len);
-	return true;
+	if (relays_send(c->g, c->relay, &path->remote, data, len))
+		return true;
+	relays_bind(c->g, c->relay, &path->remote, wg_peer_index(c->wg));
+	return false;
 }
 
 static void conn_selected(struct conn *c, const struct ice_path *path)
 {
 	char id[UUID_TEXT_LEN + 1], local[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
+	/* The client decides how often it moves. */
+	bool few = bucket_take(&c->paths_paid_us, c->g->now_us, PATH_LINE_S * US_PER_S, PATH_LINES);
 
 	c->path = *path;
 	c->has_path = true;
 	uuid_format(&c->client, id);
 	endpoint_format(&path->local, local);
 	endpoint_format(&path->remote, remote);
-	log_at(c->g->cfg.log, LOG_INFO, "snownet", "Path selected", KV_STR("client", id),
+	log_at(c->g->cfg.log, few ? LOG_INFO : LOG_DEBUG, "snownet", "Path selected", KV_STR("client", id),
 	       KV_STR("kind", path->via_relay ? "relayed" : "direct"), KV_STR("local", local),
 	       KV_STR("remote", remote));
 	wg_peer_set_path(c->wg, true, c->g->now_us);
@@ -220,7 +208,7 @@ static void conn_set_profile(struct conn *c, bool idle)
 }
 
 /* Any sign that the client is wanted: an IP packet, a candidate, an authorization. */
-static void conn_wake(struct conn *c)
+void conn_wake(struct conn *c)
 {
 	c->last_packet_us = c->g->now_us;
 	conn_set_profile(c, false);
@@ -257,7 +245,7 @@ void conn_settle_all(struct gateway *g)
 
 		c->touched = false;
 		if (!c->failed && !c->left) {
-			if (c->idle && c->last_packet_us == g->now_us)
+			if (c->idle && c->last_packet_us + GATEWAY_IDLE_S * US_PER_S > g->now_us)
 				conn_set_profile(c, false);
 			drain_wg(c);
 		}
@@ -315,7 +303,8 @@ void conn_add_local(struct conn *c, const struct candidate *candidate)
 {
 	struct ice_input in = { .kind = ICE_INPUT_LOCAL_ADD, .u.candidate = *candidate };
 
-	conn_set_profile(c, false);
+	if (c->idle)
+		conn_wake(c);
 	conn_feed(c, &in);
 }
 
@@ -349,7 +338,9 @@ void conn_remote_candidates(struct gateway *g, const struct portal_candidates *m
 		const char *text = msg->texts[i];
 
 		if (!candidate_parse(&in.u.candidate, text, strlen(text), ice_remote_ufrag(c->ice)) ||
-		    (add && !candidate_addr_usable(&in.u.candidate.addr))) {
+		    (add && !candidate_addr_usable(&in.u.candidate.addr)) ||
+		    (add && !bucket_take(&c->candidates_paid_us, g->now_us, CANDIDATE_INTERVAL_MS * US_PER_MS,
+		                         CANDIDATE_BURST))) {
 			conn_log(c, LOG_DEBUG, "Candidate ignored");
 			continue;
 		}
@@ -359,51 +350,7 @@ void conn_remote_candidates(struct gateway *g, const struct portal_candidates *m
 	}
 }
 
-/* Host and server-reflexive candidates of all relays, relayed ones of the connection's own. */
-static void conn_add_all_local(struct conn *c)
-{
-	struct candidate known[TURN_MAX_CANDIDATES];
-
-	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		struct turn *turn = c->g->relays[i].turn;
-		size_t n = turn ? turn_candidates(turn, known) : 0;
-
-		for (size_t k = 0; k < n; k++)
-			if (known[k].kind != CANDIDATE_RELAY || turn == c->relay)
-				conn_add_local(c, &known[k]);
-	}
-}
-
-static void announce_again(struct conn *c)
-{
-	struct candidate known[ICE_MAX_LOCAL];
-	size_t n;
-
-	conn_wake(c);
-	conn_add_all_local(c);
-	n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
-	for (size_t i = 0; i < n; i++)
-		news_add(c, &known[i], false);
-}
-
-/* A keyed hash over all that must be equal for a connection to be reused; the secrets themselves are not kept. */
-static void fingerprint(const struct gateway *g, const struct portal_flow *flow,
-                        uint8_t out[FINGERPRINT_LEN])
-{
-	crypto_generichash_state state;
-	const char *const texts[] = { flow->gateway_ice.username, flow->gateway_ice.password,
-		                      flow->client_ice.username, flow->client_ice.password };
-
-	crypto_generichash_init(&state, g->fingerprint_key, sizeof(g->fingerprint_key), FINGERPRINT_LEN);
-	crypto_generichash_update(&state, flow->client_key, sizeof(flow->client_key));
-	crypto_generichash_update(&state, flow->preshared_key, sizeof(flow->preshared_key));
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		crypto_generichash_update(&state, (const uint8_t *)texts[i], strlen(texts[i]) + 1);
-	crypto_generichash_final(&state, out, FINGERPRINT_LEN);
-	sodium_memzero(&state, sizeof(state));
-}
-
-static struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct turn *relay)
+struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct turn *relay)
 {
 	struct ice_config cfg = {
 		.local_ufrag = flow->gateway_ice.username,
@@ -430,7 +377,6 @@ static struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, 
 	c->ice = ice_new(&cfg, g->now_us);
 	if (!c->ice)
 		goto free_peer;
-	fingerprint(g, flow, c->fingerprint);
 	c->slot = g->free_slots[--g->n_free];
 	g->conns[c->slot] = c;
 	conn_index(c);
@@ -441,98 +387,4 @@ free_peer:
 free_conn:
 	free(c);
 	return NULL;
-}
-
-static bool conn_is_for(const struct conn *c, const struct portal_flow *flow)
-{
-	uint8_t wanted[FINGERPRINT_LEN];
-
-	fingerprint(c->g, flow, wanted);
-	return !c->failed && !c->left && sodium_memcmp(wanted, c->fingerprint, sizeof(wanted)) == 0;
-}
-
-static void flow_refused(const struct gateway *g, const struct portal_flow *flow, const char *why)
-{
-	char id[UUID_TEXT_LEN + 1];
-
-	uuid_format(&flow->client, id);
-	log_at(g->cfg.log, LOG_WARN, "tunnel", "Authorization refused", KV_STR("client", id),
-	       KV_STR("reason", why));
-}
-
-/* Peer state and grant. True if the client holds at least one grant afterwards. */
-static bool grant(struct gateway *g, const struct portal_flow *flow, struct tunnel_client **out)
-{
-	struct tunnel_grant wanted = {
-		.client = flow->client,
-		.client_v4 = flow->client_v4,
-		.client_v6 = flow->client_v6,
-		.resource = &flow->resource,
-		.expires_at = flow->expires_at,
-	};
-	int rc = tunnel_authorize(g->tunnel, &wanted, g->now_us, out);
-
-	if (rc < 0)
-		flow_refused(g, flow, strerror(-rc));
-	return rc == 0;
-}
-
-/*
- * authorize_flow. [spec portal 8, connections 9.2] A connection with equal parameters is reused; otherwise it is replaced
- * silently. The acknowledgement goes out before any candidate of the connection.
- */
-void conn_authorize(struct gateway *g, const struct portal_flow *flow)
-{
-	struct conn *c = conn_find(g, &flow->client);
-	struct tunnel_client *client = NULL;
-	struct turn *relay = NULL;
-	bool fresh = !c || !conn_is_for(c, flow);
-
-	if (flow->v2) {
-		flow_refused(g, flow, "protocol v2 was not asked for");
-		return;
-	}
-	if (!tunnel_has_addresses(g->tunnel)) {
-		flow_refused(g, flow, "no init seen yet");
-		return;
-	}
-	if (fresh) {
-		relay = relays_choose(g);
-		if (!relay) {
-			flow_refused(g, flow, "no relay");
-			outbox_push(g, NULL);
-			return;
-		}
-	}
-	if (!grant(g, flow, &client))
-		return;
-	if (c)
-		c->tunnel = tunnel_find(g->tunnel, &flow->client);
-	conn_close_gone(g);
-	c = conn_find(g, &flow->client);
-	if (!fresh && !c) {
-		/* Its expiry lies in the past and it was the last: nothing is granted, the answer is due all the same. */
-		outbox_push(g, flow->ref);
-		return;
-	}
-	if (fresh) {
-		if (c)
-			conn_remove(c);
-		c = conn_new(g, flow, relay);
-		if (!c) {
-			flow_refused(g, flow, "key, credentials or limits");
-			tunnel_reject(g->tunnel, &flow->client, &flow->resource.id);
-			conn_close_gone(g);
-			return;
-		}
-	}
-	c->tunnel = client;
-	if (client)
-		tunnel_client_set_owner(client, c);
-	outbox_push(g, flow->ref);
-	if (fresh)
-		conn_add_all_local(c);
-	else
-		announce_again(c);
-	conn_touch(c);
 }

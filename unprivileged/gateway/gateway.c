@@ -89,40 +89,39 @@ const uint8_t *gateway_public_key(const struct gateway *g)
 	return wg_public_key(g->wg);
 }
 
-static bool usable_own_address(const struct ip_addr *ip)
+enum log_level gateway_warn_level(struct gateway *g)
 {
-	return ip->family != IP_NONE && !ip_is_unspecified(ip) && !ip_is_multicast(ip) &&
-	       !ip_is_loopback(ip);
+	return bucket_take(&g->warn_paid_us, g->now_us, WARN_LINE_S * US_PER_S, WARN_LINES) ? LOG_WARN : LOG_DEBUG;
 }
 
-/* At most one change of addresses a second; equal ones are no change. */
-static void set_addresses(struct gateway *g, const struct portal_init *init)
+/* At most one change of addresses a second, the latest wins; equal ones are no change. */
+static void settle_addresses(struct gateway *g)
 {
-	if (ip_eq(&g->own_v4, &init->v4) && ip_eq(&g->own_v6, &init->v6))
+	if (ip_eq(&g->own_v4, &g->wanted_v4) && ip_eq(&g->own_v6, &g->wanted_v6))
 		return;
-	if (tunnel_has_addresses(g->tunnel) && g->now_us - g->tun_changed_us < US_PER_S) {
-		log_say(g->cfg.log, LOG_WARN, "tunnel", "Tunnel addresses changed too often, keeping the old");
+	if (tunnel_has_addresses(g->tunnel) && g->now_us - g->tun_changed_us < US_PER_S)
 		return;
-	}
-	if (!ip_is_tunnel(&init->v4) || !ip_is_tunnel(&init->v6))
-		log_say(g->cfg.log, LOG_WARN, "tunnel", "Tunnel address outside of the tunnel range");
-	g->own_v4 = init->v4;
-	g->own_v6 = init->v6;
+	g->own_v4 = g->wanted_v4;
+	g->own_v6 = g->wanted_v6;
 	g->tun_changed = true;
 	g->tun_changed_us = g->now_us;
 	tunnel_set_addresses(g->tunnel, &g->own_v4, &g->own_v6);
 	conn_close_gone(g);
 }
 
+/* Addresses elsewhere are refused as a whole message: the helper would not set them. */
 static void handle_init(struct gateway *g, const struct portal_init *init)
 {
-	if (!usable_own_address(&init->v4) || !usable_own_address(&init->v6)) {
-		log_say(g->cfg.log, LOG_WARN, "tunnel", "init refused: unusable tunnel addresses");
+	if (!ip_is_tunnel(&init->v4) || !ip_is_tunnel(&init->v6)) {
+		log_say(g->cfg.log, gateway_warn_level(g), "tunnel",
+		        "init refused: addresses outside of the tunnel ranges");
 		return;
 	}
 	relays_upsert(g, init->relays, init->n_relays);
 	relays_refresh_others(g, init->relays, init->n_relays);
-	set_addresses(g, init);
+	g->wanted_v4 = init->v4;
+	g->wanted_v6 = init->v6;
+	settle_addresses(g);
 	tunnel_prune(g->tunnel, init->authorizations, init->n_authorizations, g->now_us);
 	conn_close_gone(g);
 }
@@ -155,6 +154,7 @@ static void handle_message(struct gateway *g, const struct portal_msg *msg)
 		break;
 	case PORTAL_RESOURCE_UPDATED:
 		tunnel_update_resource(g->tunnel, &msg->u.resource);
+		conn_close_gone(g);
 		break;
 	case PORTAL_EXPIRY_UPDATED:
 		tunnel_set_expiry(g->tunnel, &msg->u.access.client, &msg->u.access.resource,
@@ -203,6 +203,7 @@ static void run_timers(struct gateway *g)
 static void settle(struct gateway *g)
 {
 	conn_settle_all(g);
+	relays_set_timers(g);
 	heap_set(g->timers, timer_of_tunnel(g), tunnel_deadline(g->tunnel));
 }
 
@@ -225,6 +226,7 @@ void gateway_handle(struct gateway *g, const struct gateway_input *in, uint64_t 
 		tunnel_set_clock(g->tunnel, now_us, in->u.wall_us);
 		tunnel_tick(g->tunnel, now_us);
 		conn_close_gone(g);
+		settle_addresses(g);
 		break;
 	case GATEWAY_IN_SHUTDOWN:
 		shut_down(g);
@@ -264,6 +266,7 @@ void gateway_snapshot(const struct gateway *g, struct gateway_snapshot *out)
 			continue;
 		out->connections++;
 		out->connected += c->has_path;
+		out->idle += c->idle;
 		out->direct += c->has_path && !c->path.via_relay;
 		out->relayed += c->has_path && c->path.via_relay;
 	}

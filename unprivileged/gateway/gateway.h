@@ -103,7 +103,7 @@ void gateway_packets_done(struct gateway *g, uint64_t now_us);
 
 /* For logs, status and tests. */
 struct gateway_snapshot {
-	uint32_t clients, connections, connected, direct, relayed, relays, relays_ready, grants;
+	uint32_t clients, connections, connected, direct, relayed, idle, relays, relays_ready, grants;
 	uint64_t to_tun_packets, from_tun_packets, udp_datagrams, drops;
 	uint64_t handshakes_ok, handshakes_refused, opened, open_refused, sealed, seal_refused;
 };

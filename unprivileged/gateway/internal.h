@@ -17,6 +17,12 @@ enum {
 	MAX_NEWS = 64,			/* candidate changes of one connection that wait for the portal */
 	MAX_OUTBOX = 256,		/* acknowledgements that wait for gateway_poll() */
 	FINGERPRINT_LEN = 32,
+	CANDIDATE_BURST = 128,		/* signalled candidates of one client; each makes us send to an address of its choice */
+	CANDIDATE_INTERVAL_MS = 50,
+	PATH_LINES = 10,		/* log lines on changes of one client's path */
+	PATH_LINE_S = 10,
+	WARN_LINES = 20,		/* log lines that the portal's messages cause */
+	WARN_LINE_S = 5,
 };
 
 /* A candidate change that the portal has not heard of yet. */
@@ -38,6 +44,7 @@ struct conn {
 	struct ice_path path;
 	bool has_path, idle, failed, left /* the client said goodbye */;
 	uint64_t last_packet_us;		/* last IP packet either way */
+	uint64_t candidates_paid_us, paths_paid_us;	/* bucket_take() */
 	struct news *news;			/* room for MAX_NEWS, NULL while there are none */
 	size_t n_news;
 	struct conn *next_by_id, *next_by_name;
@@ -71,9 +78,9 @@ struct gateway {
 	uint32_t n_touched, n_with_news;
 	struct outbox_entry outbox[MAX_OUTBOX];
 	size_t outbox_head, outbox_len;
-	struct ip_addr own_v4, own_v6;
+	struct ip_addr own_v4, own_v6, wanted_v4, wanted_v6;	/* in use, and as `init` wants them */
 	bool tun_changed, joined, wanted_relays;
-	uint64_t tun_changed_us;
+	uint64_t tun_changed_us, warn_paid_us;
 	uint64_t now_us;
 	/* gateway_poll()'s texts */
 	char texts[MAX_NEWS][CANDIDATE_TEXT_MAX];
@@ -83,11 +90,33 @@ struct gateway {
 	uint64_t to_tun_packets, from_tun_packets, udp_datagrams, dropped;
 };
 
+/*
+ * A token bucket of @burst, one more each @interval_us, kept as the time until which it is used up. False: empty.
+ */
+static inline bool bucket_take(uint64_t *paid_us, uint64_t now_us, uint64_t interval_us, unsigned int burst)
+{
+	uint64_t paid = *paid_us > now_us ? *paid_us : now_us;
+
+	if (paid - now_us > (burst - 1) * interval_us)
+		return false;
+	*paid_us = paid + interval_us;
+	return true;
+}
+
+/* gateway.c: the level of a warning that a message of the portal caused: debug if there were many of late. */
+enum log_level gateway_warn_level(struct gateway *g);
+
+/* authorize.c */
+void conn_authorize(struct gateway *g, const struct portal_flow *flow);
+
 /* conn.c */
+/* NULL when the key, the credentials or a limit forbid it. The caller sets the fingerprint. */
+struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct turn *relay);
+void conn_log(const struct conn *c, enum log_level level, const char *message);
+void conn_wake(struct conn *c);
 struct conn *conn_find(struct gateway *g, const struct uuid *client);
 struct conn *conn_by_username(struct gateway *g, const struct stun_msg *msg, const uint8_t *buf,
                               size_t len);
-void conn_authorize(struct gateway *g, const struct portal_flow *flow);
 void conn_remove(struct conn *c);
 void conn_goodbye(struct conn *c);
 void conn_touch(struct conn *c);
@@ -119,6 +148,11 @@ void relays_feed(struct gateway *g, struct relay *relay, const struct turn_input
 void relays_timeout(struct gateway *g, size_t index);
 void relays_bind(struct gateway *g, struct turn *turn, const struct endpoint *peer, uint32_t owner);
 void relays_assign(struct gateway *g);
+void relays_set_timers(struct gateway *g);
+
+/* By the channel to @peer; false when there is none: the datagram is lost. */
+bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer, const uint8_t *data,
+                 size_t len);
 void relays_free(struct gateway *g);
 
 static inline uint32_t timer_of_relay(const struct gateway *g, size_t index)

@@ -14,6 +14,7 @@ struct arrival {
 	uint8_t *data;
 	size_t len;
 	struct endpoint src, dst;
+	struct turn *via;	/* the relay whose channel it came by, or NULL */
 	uint8_t ecn;
 };
 
@@ -57,6 +58,21 @@ static void from_client(struct gateway *g, struct conn *c, uint8_t *inner, size_
 	}
 }
 
+/* A cookie goes the way its handshake came. */
+static void send_cookies(struct gateway *g, const struct arrival *in)
+{
+	struct txq_key key = { .src = in->dst };
+	const uint8_t *cookie;
+	size_t len;
+
+	while (wg_poll(g->wg, &key.dst, &cookie, &len)) {
+		if (in->via)
+			(void)relays_send(g, in->via, &key.dst, cookie, len);
+		else
+			txq_send(g->cfg.txq, &key, cookie, len);
+	}
+}
+
 static void wireguard_in(struct gateway *g, struct arrival *in, struct coalescer *tun)
 {
 	struct wg_peer *peer = NULL;
@@ -79,16 +95,10 @@ static void wireguard_in(struct gateway *g, struct arrival *in, struct coalescer
 		}
 	}
 	peer = wg_handshake(g->wg, in->data, in->len, &in->src, g->now_us);
-	if (peer) {
+	if (peer)
 		conn_touch(wg_peer_owner(peer));
-	} else {
-		struct txq_key key = { .src = in->dst };
-		const uint8_t *cookie;
-		size_t len;
-
-		while (wg_poll(g->wg, &key.dst, &cookie, &len))
-			txq_send(g->cfg.txq, &key, cookie, len);
-	}
+	else
+		send_cookies(g, in);
 }
 
 static void ice_in(struct gateway *g, const struct arrival *in, const struct stun_msg *msg)
@@ -149,6 +159,7 @@ static bool unwrap(struct gateway *g, struct relay *relay, struct arrival *in)
 	    !turn_channel_in(relay->turn, channel, g->now_us, &in->src) ||
 	    !turn_relayed(relay->turn, in->src.ip.family, &in->dst))
 		return false;
+	in->via = relay->turn;
 	in->data += TURN_CHANNEL_HEADER;
 	in->len -= TURN_CHANNEL_HEADER;
 	return in->len > 0;

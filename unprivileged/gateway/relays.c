@@ -1,7 +1,11 @@
 #include "gateway/internal.h"
 
+#include "packet/bytes.h"
+#include "turn/channel_data.h"
+
 #include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void relay_withdraw(struct gateway *g, const struct turn *turn, const struct candidate *lost)
 {
@@ -168,6 +172,32 @@ void relays_bind(struct gateway *g, struct turn *turn, const struct endpoint *pe
 	}
 }
 
+bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer, const uint8_t *data,
+                 size_t len)
+{
+	size_t total = TURN_CHANNEL_HEADER + len;
+	uint8_t header[TURN_CHANNEL_HEADER];
+	struct txq_key key = { .ecn = 0 };
+	struct writer w;
+	uint16_t channel;
+
+	if (!turn_channel_out(turn, peer, g->now_us, &channel, &key.dst))
+		return false;
+	w = writer_of(txq_append(g->cfg.txq, txq_open(g->cfg.txq, &key), total), total);
+	channel_data_write_header(header, channel, (uint16_t)len);
+	wr_bytes(&w, header, sizeof(header));
+	wr_bytes(&w, data, len);
+	return true;
+}
+
+/* Channel data moves a relay's deadline both ways without an event of its own. */
+void relays_set_timers(struct gateway *g)
+{
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn)
+			heap_set(g->timers, timer_of_relay(g, i), turn_deadline(g->relays[i].turn));
+}
+
 struct relay *relays_by_address(struct gateway *g, const struct endpoint *ep)
 {
 	for (size_t i = 0; i < MAX_RELAYS; i++)
@@ -199,12 +229,12 @@ static void relay_add(struct gateway *g, const struct turn_config *cfg)
 
 	uuid_format(&cfg->id, id);
 	if (!relay) {
-		log_at(g->cfg.log, LOG_WARN, "snownet", "Too many relays, ignoring one", KV_STR("relay", id));
+		log_at(g->cfg.log, gateway_warn_level(g), "snownet", "Too many relays, ignoring one", KV_STR("relay", id));
 		return;
 	}
 	relay->turn = turn_new(cfg, g->now_us);
 	if (!relay->turn) {
-		log_at(g->cfg.log, LOG_WARN, "snownet", "Relay refused", KV_STR("relay", id));
+		log_at(g->cfg.log, gateway_warn_level(g), "snownet", "Relay refused", KV_STR("relay", id));
 		return;
 	}
 	relay->measured = false;
@@ -327,15 +357,18 @@ void relays_assign(struct gateway *g)
 		any = any || g->relays[i].turn;
 	for (uint32_t i = 0; i < g->cfg.max_clients && any; i++) {
 		struct conn *c = g->conns[i];
+		struct turn *turn;
 		size_t n;
 
 		if (!c || c->relay)
 			continue;
-		c->relay = relays_choose(g);
-		if (!c->relay)
+		turn = relays_choose(g);
+		if (!turn)
 			break;
-		n = turn_candidates(c->relay, known);
-		for (size_t k = 0; k < n; k++)
+		c->relay = turn;
+		n = turn_candidates(turn, known);
+		/* Checks that a new candidate causes may end the relay. */
+		for (size_t k = 0; k < n && c->relay == turn; k++)
 			conn_add_local(c, &known[k]);
 	}
 	if (any)

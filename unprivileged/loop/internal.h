@@ -87,6 +87,7 @@ struct portal_io {
 	struct bufferevent *bev, *closing;
 	struct ip_addr last_good[RESOLVER_MAX_ADDRESSES];
 	size_t n_last_good;
+	struct ip_addr pinned;		/* in the route cache: the portal we are connected to */
 };
 
 struct health;

@@ -1,7 +1,9 @@
 #include "loop/loop.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +77,7 @@ void loop_settle(struct loop *l)
 		portal_settle(l);
 		gateway_settle(l);
 	}
+	portal_settle(l);
 	txq_flush(l->txq);
 	set_timer(l);
 }
@@ -161,12 +164,16 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	loop_settle(l);
 }
 
+/* A reply that came after we had given up on it is thrown away, with the descriptors in it; else it is the end of the stream. */
 static void on_helper(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
+	uint8_t late[sizeof(struct ipc_reply)];
+	ssize_t n = recv(fd, late, sizeof(late), MSG_DONTWAIT);
 
-	(void)fd;
 	(void)what;
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
 	log_say(l->log, LOG_ERROR, "firezone_gateway", "The privileged helper is gone, exiting");
 	l->status = 1;
 	event_base_loopbreak(l->base);
@@ -192,11 +199,21 @@ static bool fail(char *err, size_t err_len, const char *what, int rc)
 	return false;
 }
 
+/* The buffers of the portal's connection hold the token and keys. */
+static void free_wiped(void *p)
+{
+	if (p)
+		sodium_memzero(p, malloc_usable_size(p));
+	free(p);
+}
+
 static struct event_base *base_new(void)
 {
-	struct event_config *cfg = event_config_new();
+	struct event_config *cfg;
 	struct event_base *base = NULL;
 
+	event_set_mem_functions(malloc, realloc, free_wiped);
+	cfg = event_config_new();
 	if (!cfg)
 		return NULL;
 	/* A timer descriptor would be one more system call on the list; milliseconds do. */

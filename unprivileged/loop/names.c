@@ -7,18 +7,21 @@
 
 #include "loop/internal.h"
 
-enum { DNS_DATAGRAM = 4096 };
+enum {
+	DNS_DATAGRAM = 4096
+};
 
 void names_refill(struct loop *l)
 {
-	static const uint8_t families[2] = { IP_V4, IP_V6 };
+	static const uint8_t families[2] = {IP_V4, IP_V6};
 
 	for (size_t i = 0; i < 2; i++) {
 		unsigned int n = 0;
 
 		if (l->dns_pooled[i] > 0 || l->udp[i].fd < 0)
 			continue;
-		if (helper_udp_open(&l->helper, families[i], IPC_UDP_DNS, DNS_POOL, l->dns_pool[i], &n, NULL) == 0)
+		if (helper_udp_open(&l->helper, families[i], IPC_UDP_DNS, DNS_POOL, l->dns_pool[i],
+				    &n, NULL) == 0)
 			l->dns_pooled[i] = n;
 	}
 }
@@ -98,10 +101,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 /* From the shared cache's source address; another one if that turns out to be stale. */
-static bool send_pinned(struct loop *l, int fd, const struct resolver_out *out, const struct factory_route *route)
+static bool send_pinned(struct loop *l, int fd, const struct resolver_out *out,
+			const struct factory_route *route)
 {
-	struct factory_send_error e = { .dst = out->server, .route = *route };
-	struct endpoint src = { .port = 0 };
+	struct factory_send_error e = {.dst = out->server, .route = *route};
+	struct endpoint src = {.port = 0};
 	int rc;
 
 	for (;;) {
@@ -123,7 +127,8 @@ static bool query_send(struct loop *l, const struct resolver_out *out)
 	struct dns_query *q = query_find(l, 0);
 	struct factory_route route;
 
-	if (!q || factory_resolve(l->factory, &out->server.ip, out->server.scope, now_us(), &route) != FACTORY_OK)
+	if (!q || factory_resolve(l->factory, &out->server.ip, out->server.scope, now_us(),
+				  &route) != FACTORY_OK)
 		return false;
 	names_refill(l);
 	if (l->dns_pooled[family] == 0)

@@ -10,7 +10,11 @@
 
 #include "loop/internal.h"
 
-enum { DIAL_S = 5, HANG_UP_S = 1 };
+enum {
+	DIAL_S = 5,
+	HANG_UP_S = 1,
+	MAX_UNSENT = 1024 * 1024,	/* bytes that wait for a portal that does not read */
+};
 
 static uint64_t channel_wall_s(void *ctx)
 {
@@ -47,6 +51,7 @@ static void on_bytes(struct bufferevent *bev, void *arg)
 		in.u.bytes.data = copy;
 		in.u.bytes.len = (size_t)evbuffer_remove(input, copy, len);
 		portal_channel_handle(l->portal.channel, &in, now_us());
+		sodium_memzero(copy, in.u.bytes.len);
 		loop_settle(l);
 	}
 }
@@ -189,6 +194,9 @@ static void dial_won(struct dial *d)
 	event_free(d->writable);
 	d->fd = -1;
 	dials_stop(l);
+	if (l->portal.pinned.family != IP_NONE)
+		factory_unpin(l->factory, &l->portal.pinned);
+	l->portal.pinned = d->addr;
 	factory_pin(l->factory, &d->addr);
 	connection_up(l, fd);
 }
@@ -309,6 +317,19 @@ void portal_in(struct loop *l, enum portal_in_kind kind, const char *reason)
 	loop_settle(l);
 }
 
+/* Each of the portal's pings is answered, so what it does not read has to end somewhere. */
+static void write_out(struct loop *l, const uint8_t *data, size_t len)
+{
+	struct bufferevent *bev = l->portal.bev;
+
+	if (!bev)
+		return;
+	if (evbuffer_get_length(bufferevent_get_output(bev)) > MAX_UNSENT)
+		tell_closed(l, "the portal does not read what we send");
+	else if (bufferevent_write(bev, data, len) < 0)
+		tell_closed(l, "out of memory");
+}
+
 static void carry_out(struct loop *l, struct portal_out *out)
 {
 	struct gateway_input in = { .kind = GATEWAY_IN_PORTAL_MESSAGE };
@@ -318,8 +339,7 @@ static void carry_out(struct loop *l, struct portal_out *out)
 		dial(l);
 		break;
 	case PORTAL_OUT_WRITE:
-		if (l->portal.bev)
-			bufferevent_write(l->portal.bev, out->u.write.data, out->u.write.len);
+		write_out(l, out->u.write.data, out->u.write.len);
 		break;
 	case PORTAL_OUT_HANG_UP:
 		dials_stop(l);

@@ -6,7 +6,10 @@
 
 #include "loop/internal.h"
 
-enum { NL_BUFFER = 32768, MAX_READS = 256 /* of one drain; the rest wakes us again */ };
+enum {
+	NL_BUFFER = 32768,
+	MAX_READS = 256 /* of one drain; the rest wakes us again */
+};
 
 static struct link_name *link_of(struct loop *l, uint32_t ifindex)
 {
@@ -33,7 +36,8 @@ static bool link_changed(struct loop *l, const struct nl_msg *msg)
 		known = &l->links[l->n_links++];
 		known->ifindex = 0;
 	}
-	same = known->ifindex == msg->link.ifindex && ((known->flags ^ msg->link.flags) & IFF_UP) == 0 &&
+	same = known->ifindex == msg->link.ifindex &&
+	       ((known->flags ^ msg->link.flags) & IFF_UP) == 0 &&
 	       known->carrier == msg->link.carrier;
 	known->ifindex = msg->link.ifindex;
 	known->flags = msg->link.flags;
@@ -115,26 +119,30 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 /* One datagram of the kernel's; -EPROTO if it is somebody else's or does not fit. */
 static int receive(struct loop *l, uint8_t *buf, size_t cap)
 {
-	struct sockaddr_nl from = { .nl_family = AF_UNSPEC };
+	struct sockaddr_nl from = {.nl_family = AF_UNSPEC};
 	socklen_t from_len = sizeof(from);
-	ssize_t n = recvfrom(l->nl_lookup, buf, cap, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &from_len);
+	ssize_t n = recvfrom(l->nl_lookup, buf, cap, MSG_DONTWAIT | MSG_TRUNC,
+			     (struct sockaddr *)&from, &from_len);
 
 	if (n < 0)
 		return -errno;
 	return from.nl_pid != 0 || (size_t)n > cap ? -EPROTO : (int)n;
 }
 
-/* Send one request and receive the first datagram of the answer: its length, or a negative errno. */
+/* Send one request and receive the first datagram of the answer: its length, or a negative errno.
+ */
 static int ask(struct loop *l, const uint8_t *request, size_t len, uint8_t *buf, size_t cap)
 {
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	int n;
 
-	/* An answer to an earlier request that nobody waited for must not be taken for this one's. */
+	/* An answer to an earlier request that nobody waited for must not be taken for this one's.
+	 */
 	do {
 		n = receive(l, buf, cap);
 	} while (n > 0 || n == -EPROTO);
-	if (sendto(l->nl_lookup, request, len, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+	if (sendto(l->nl_lookup, request, len, MSG_DONTWAIT, (struct sockaddr *)&kernel,
+		   sizeof(kernel)) < 0)
 		return -errno;
 	return receive(l, buf, cap);
 }
@@ -165,8 +173,10 @@ void routes_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct 
 	int n;
 
 	drain_events(l);
+	out->generation = factory_generation(l->factory);
 	out->error = EPROTO;
-	len = nl_write_get_route(request, sizeof(request), ++l->nl_seq, dst, scope, (uint32_t)FACTORY_MARK);
+	len = nl_write_get_route(request, sizeof(request), ++l->nl_seq, dst, scope,
+				 (uint32_t)FACTORY_MARK);
 	n = len > 0 ? ask(l, request, len, buf, sizeof(buf)) : -EPROTO;
 	if (n <= 0 || !nl_next(&msg, buf, (size_t)n, &at, &bad) || msg.seq != l->nl_seq)
 		return;

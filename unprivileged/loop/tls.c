@@ -98,6 +98,8 @@ SSL_CTX *tls_new(const struct boot *boot, char *err, size_t err_len)
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	/* Messages hold keys: the library is to wipe its copies. Renegotiation is nothing a portal needs. */
+	SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_RENEGOTIATION);
 	if (load_store(ctx, boot, err, err_len))
 		return ctx;
 free_ctx:

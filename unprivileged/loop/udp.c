@@ -202,10 +202,10 @@ static void sent(struct udp *udp, const struct factory_send_error *e, const stru
 
 static void send_blocked(struct udp *udp)
 {
+	if (udp->blocked || event_add(udp->writable, NULL) < 0)
+		return;
 	udp->blocked = true;
 	tun_pause(udp->l, true);
-	if (event_add(udp->writable, NULL) < 0)
-		udp->blocked = false;
 }
 
 static void hint_firewall(struct loop *l, int error)

@@ -4,17 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wslay/wslay.h>
 
 #include "portal/http.h"
 #include "portal/json.h"
+#include "portal/websocket.h"
 
 enum {
 	MAX_UNANSWERED = 3,		/* heartbeats; one more drops the connection */
 	MAX_TX = 1024 * 1024,
 	MAX_QUEUED = 256,		/* messages that wait for the join */
 	MAX_REQUEST = 8192,
-	CLOSE_NORMAL = 1000,
+	FIRST_OUTS = 16,
+	NOISE_LINES = 10,		/* lines about what the portal sent, in NOISE_S */
+	NOISE_S = 60,
 };
 
 static const uint64_t attempt_us = 15 * US_PER_S;
@@ -39,16 +41,16 @@ struct portal_channel {
 	char key[HTTP_WS_KEY_LEN + 1];
 	char head[HTTP_MAX_HEADERS + HTTP_MAX_BODY];
 	size_t head_len;
-	wslay_event_context_ptr ws;
-	const uint8_t *rx;
-	size_t rx_left;
-	uint64_t message_since_us;	/* a message is under way since; NEVER_US: none */
+	struct websocket *ws;		/* NULL before the upgrade */
 	uint64_t next_ref, join_ref, heartbeat_at_us, rejoined_us;
 	uint64_t unanswered[MAX_UNANSWERED];
 	size_t n_unanswered;
 	char *queued[MAX_QUEUED];
 	size_t n_queued;
-	/* Set inside wslay's callbacks, acted upon when it has returned: drop the connection, or end for good. */
+	/* Lines that anybody behind the portal could cause without end. */
+	uint64_t noise_until_us, noise_hidden;
+	unsigned int noise_lines;
+	/* Set inside the WebSocket's callbacks, acted upon when it has returned: drop the connection, or end for good. */
 	bool broken, doomed;
 	const char *broken_why;
 	char why[256];
@@ -69,18 +71,15 @@ struct portal_channel *portal_channel_new(const struct portal_channel_config *cf
 	ch->cfg = *cfg;
 	ch->state_until_us = NEVER_US;
 	ch->heartbeat_at_us = NEVER_US;
-	ch->message_since_us = NEVER_US;
 	ch->backoff_us = backoff_first_us;
 	return ch;
 }
 
 static void connection_clear(struct portal_channel *ch)
 {
-	wslay_event_context_free(ch->ws);
+	websocket_free(ch->ws);
 	ch->ws = NULL;
 	ch->head_len = 0;
-	ch->rx_left = 0;
-	ch->message_since_us = NEVER_US;
 	ch->heartbeat_at_us = NEVER_US;
 	ch->next_ref = 0;
 	ch->n_unanswered = 0;
@@ -107,16 +106,26 @@ void portal_channel_free(struct portal_channel *ch)
 	free(ch);
 }
 
+/* Messages hold keys, so what is left behind is wiped. */
+static void outs_grow(struct portal_channel *ch)
+{
+	size_t cap = ch->outs_cap > 0 ? ch->outs_cap * 2 : FIRST_OUTS;
+	struct portal_out *outs = calloc(cap, sizeof(*outs));
+
+	BUG_ON(!outs);
+	if (ch->outs) {
+		memcpy(outs, ch->outs, ch->n_outs * sizeof(*outs));
+		sodium_memzero(ch->outs, ch->outs_cap * sizeof(*outs));
+	}
+	free(ch->outs);
+	ch->outs = outs;
+	ch->outs_cap = cap;
+}
+
 static void push(struct portal_channel *ch, const struct portal_out *out)
 {
-	if (ch->n_outs == ch->outs_cap) {
-		size_t cap = ch->outs_cap ? ch->outs_cap * 2 : 16;
-		struct portal_out *outs = reallocarray(ch->outs, cap, sizeof(*outs));
-
-		BUG_ON(!outs);
-		ch->outs = outs;
-		ch->outs_cap = cap;
-	}
+	if (ch->n_outs == ch->outs_cap)
+		outs_grow(ch);
 	ch->outs[ch->n_outs++] = *out;
 }
 
@@ -125,12 +134,19 @@ static void push_kind(struct portal_channel *ch, enum portal_out_kind kind)
 	push(ch, &(struct portal_out){ .kind = kind });
 }
 
+/* What the caller has taken goes: it may hold the token. */
+static void tx_clear_taken(struct portal_channel *ch)
+{
+	if (!ch->tx_taken)
+		return;
+	sodium_memzero(ch->tx, ch->tx_len);
+	ch->tx_len = 0;
+	ch->tx_taken = false;
+}
+
 static bool tx_add(struct portal_channel *ch, const void *data, size_t len)
 {
-	if (ch->tx_taken) {
-		ch->tx_len = 0;
-		ch->tx_taken = false;
-	}
+	tx_clear_taken(ch);
 	if (len > MAX_TX - ch->tx_len)
 		return false;
 	if (ch->tx_len + len > ch->tx_cap) {
@@ -236,18 +252,26 @@ static void retry(struct portal_channel *ch, const char *why, int64_t retry_afte
 	ch->state_until_us = ch->now_us + delay_us;
 }
 
+static void break_off(struct portal_channel *ch, const char *why)
+{
+	if (!ch->broken) {
+		ch->broken = true;
+		ch->broken_why = why;
+	}
+}
+
+/* The same for a reason that no new attempt can mend. */
+static void doom(struct portal_channel *ch, const char *why)
+{
+	ch->doomed = true;
+	break_off(ch, why);
+}
+
+/* Takes @text. */
 static void send_text(struct portal_channel *ch, char *text)
 {
-	struct wslay_event_msg msg = { .opcode = WSLAY_TEXT_FRAME };
-
-	if (!text)
-		return;
-	msg.msg = (uint8_t *)text;
-	msg.msg_length = strlen(text);
-	if (wslay_event_queue_msg(ch->ws, &msg) != 0 || wslay_event_send(ch->ws) != 0) {
-		ch->broken = true;
-		ch->broken_why = "cannot queue a message";
-	}
+	if (!text || !websocket_send(ch->ws, text, strlen(text)))
+		break_off(ch, "cannot queue a message");
 	free(text);
 }
 
@@ -266,52 +290,6 @@ static void join(struct portal_channel *ch)
 	send_kind(ch, PORTAL_SEND_JOIN);
 }
 
-static ssize_t ws_recv(wslay_event_context_ptr ws, uint8_t *buf, size_t len, int flags, void *ctx)
-{
-	struct portal_channel *ch = ctx;
-	size_t n = min_size(len, ch->rx_left);
-
-	(void)flags;
-	if (n == 0) {
-		wslay_event_set_error(ws, WSLAY_ERR_WOULDBLOCK);
-		return -1;
-	}
-	memcpy(buf, ch->rx, n);
-	ch->rx += n;
-	ch->rx_left -= n;
-	return (ssize_t)n;
-}
-
-static ssize_t ws_send(wslay_event_context_ptr ws, const uint8_t *data, size_t len, int flags, void *ctx)
-{
-	(void)flags;
-	if (!tx_add(ctx, data, len)) {
-		wslay_event_set_error(ws, WSLAY_ERR_CALLBACK_FAILURE);
-		return -1;
-	}
-	return (ssize_t)len;
-}
-
-static int ws_mask(wslay_event_context_ptr ws, uint8_t *buf, size_t len, void *ctx)
-{
-	struct portal_channel *ch = ctx;
-
-	(void)ws;
-	rng_fill(&ch->cfg.rng, buf, len);
-	return 0;
-}
-
-static void ws_frame(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_start_arg *arg,
-                     void *ctx)
-{
-	struct portal_channel *ch = ctx;
-
-	(void)ws;
-	(void)arg;
-	if (ch->message_since_us == NEVER_US)
-		ch->message_since_us = ch->now_us;
-}
-
 static void joined(struct portal_channel *ch)
 {
 	ch->state = READY;
@@ -326,21 +304,6 @@ static void joined(struct portal_channel *ch)
 	ch->n_queued = 0;
 }
 
-static void break_off(struct portal_channel *ch, const char *why)
-{
-	if (!ch->broken) {
-		ch->broken = true;
-		ch->broken_why = why;
-	}
-}
-
-/* The same for a reason that no new attempt can mend. */
-static void doom(struct portal_channel *ch, const char *why)
-{
-	ch->doomed = true;
-	break_off(ch, why);
-}
-
 static void heartbeat_answered(struct portal_channel *ch, uint64_t ref)
 {
 	for (size_t i = 0; i < ch->n_unanswered; i++) {
@@ -349,6 +312,23 @@ static void heartbeat_answered(struct portal_channel *ch, uint64_t ref)
 			return;
 		}
 	}
+}
+
+/* A line about something that the portal sent, unless there were too many. */
+static void noise(struct portal_channel *ch, const char *message, const char *reason)
+{
+	if (ch->now_us >= ch->noise_until_us) {
+		ch->noise_until_us = add_us(ch->now_us, NOISE_S * US_PER_S);
+		ch->noise_lines = 0;
+	}
+	if (ch->noise_lines == NOISE_LINES) {
+		ch->noise_hidden++;
+		return;
+	}
+	ch->noise_lines++;
+	log_at(ch->cfg.log, LOG_WARN, "phoenix_channel", message, KV_STR("reason", reason),
+	       KV_INT("hidden_before", ch->noise_hidden));
+	ch->noise_hidden = 0;
 }
 
 static bool join_refused_for_good(const char *reason)
@@ -383,15 +363,17 @@ static void reply(struct portal_channel *ch, const struct portal_envelope *env)
 		join(ch);
 		return;
 	}
-	log_at(ch->cfg.log, LOG_WARN, "phoenix_channel", "Portal refused a message",
-	       KV_STR("reason", env->reason));
+	noise(ch, "Portal refused a message", env->reason);
 }
 
-static void text_frame(struct portal_channel *ch, const char *text, size_t len)
+static void on_text(void *ctx, const char *text, size_t len)
 {
+	struct portal_channel *ch = ctx;
 	struct portal_envelope env;
 	struct portal_out out = { .kind = PORTAL_OUT_MESSAGE };
 
+	if (ch->broken)
+		return;
 	portal_parse(&env, text, len);
 	switch (env.event) {
 	case PORTAL_EVENT_MESSAGE:
@@ -418,8 +400,7 @@ static void text_frame(struct portal_channel *ch, const char *text, size_t len)
 			break_off(ch, "the portal told us to disconnect");
 		break;
 	case PORTAL_EVENT_IGNORED:
-		log_at(ch->cfg.log, LOG_WARN, "phoenix_channel", "Message from portal ignored",
-		       KV_STR("reason", env.why));
+		noise(ch, "Message from portal ignored", env.why);
 		break;
 	case PORTAL_EVENT_BROKEN:
 		break_off(ch, env.why);
@@ -427,53 +408,40 @@ static void text_frame(struct portal_channel *ch, const char *text, size_t len)
 	}
 }
 
-static void ws_message(wslay_event_context_ptr ws, const struct wslay_event_on_msg_recv_arg *arg, void *ctx)
+static void on_binary(void *ctx)
 {
-	struct portal_channel *ch = ctx;
-
-	(void)ws;
-	if (!wslay_is_ctrl_frame(arg->opcode))
-		ch->message_since_us = NEVER_US;
-	if (ch->broken || ch->state == ENDED)
-		return;
-	if (arg->opcode == WSLAY_TEXT_FRAME)
-		text_frame(ch, (const char *)arg->msg, arg->msg_length);
-	else if (arg->opcode == WSLAY_CONNECTION_CLOSE)
-		break_off(ch, "the portal closed the connection");
-	else if (arg->opcode == WSLAY_BINARY_FRAME)
-		log_say(ch->cfg.log, LOG_WARN, "phoenix_channel", "Binary frame from portal ignored");
+	noise(ctx, "Message from portal ignored", "binary frame");
 }
 
-/*
- * Give the library what has arrived. A protocol error or a close frame makes it stop reading and queue a close frame of its
- * own, without telling us by a return value.
- */
-static void websocket_read(struct portal_channel *ch)
+static bool on_write(void *ctx, const uint8_t *data, size_t len)
 {
-	if (wslay_event_recv(ch->ws) != 0)
-		break_off(ch, "WebSocket error");
-	if (wslay_event_want_write(ch->ws) && wslay_event_send(ch->ws) != 0)
-		break_off(ch, "too much waits to be written");
-	if (!wslay_event_want_read(ch->ws) || ch->rx_left > 0)
-		break_off(ch, "the portal closed the connection or broke the WebSocket protocol");
+	return tx_add(ctx, data, len);
+}
+
+static void websocket_bytes(struct portal_channel *ch, const uint8_t *data, size_t len)
+{
+	const char *why = websocket_read(ch->ws, data, len, ch->now_us);
+
+	if (why)
+		break_off(ch, why);
 }
 
 static void websocket_up(struct portal_channel *ch)
 {
-	struct wslay_event_callbacks callbacks = {
-		.recv_callback = ws_recv,
-		.send_callback = ws_send,
-		.genmask_callback = ws_mask,
-		.on_frame_recv_start_callback = ws_frame,
-		.on_msg_recv_callback = ws_message,
+	struct websocket_config cfg = {
+		.max_message = PORTAL_MAX_MESSAGE,
+		.rng = ch->cfg.rng,
+		.write = on_write,
+		.text = on_text,
+		.binary = on_binary,
+		.ctx = ch,
 	};
 
-	if (wslay_event_context_client_init(&ch->ws, &callbacks, ch) != 0) {
-		ch->ws = NULL;
+	ch->ws = websocket_new(&cfg);
+	if (!ch->ws) {
 		break_off(ch, "out of memory");
 		return;
 	}
-	wslay_event_config_set_max_recv_msg_length(ch->ws, PORTAL_MAX_MESSAGE);
 	ch->heartbeat_at_us = ch->now_us + heartbeat_us;
 	ch->rejoined_us = 0;
 	join(ch);
@@ -516,14 +484,11 @@ static void upgrade_bytes(struct portal_channel *ch, const uint8_t *data, size_t
 	body = ch->head_len - answer.header_len;
 	if (answer.upgraded) {
 		websocket_up(ch);
-		if (ch->ws && (body > 0 || len > n)) {
-			/* Bytes behind the head belong to the WebSocket already. */
-			ch->rx = (const uint8_t *)ch->head + answer.header_len;
-			ch->rx_left = body;
-			websocket_read(ch);
-			if (len > n)
-				break_off(ch, "the portal sent too much before the join");
-		}
+		/* Bytes behind the head belong to the WebSocket already. */
+		if (ch->ws && body > 0)
+			websocket_bytes(ch, (const uint8_t *)ch->head + answer.header_len, body);
+		if (len > n)
+			break_off(ch, "the portal sent too much before the join");
 		return;
 	}
 	if (body < answer.body_len && !closed && n == len)
@@ -568,9 +533,26 @@ static void bytes_in(struct portal_channel *ch, const uint8_t *data, size_t len)
 	}
 	if (ch->state != JOINING && ch->state != READY)
 		return;
-	ch->rx = data;
-	ch->rx_left = len;
-	websocket_read(ch);
+	websocket_bytes(ch, data, len);
+}
+
+/* The text up to its last member, which is the ref. */
+static size_t len_without_ref(const char *text)
+{
+	const char *comma = strrchr(text, ',');
+
+	return comma ? (size_t)(comma - text) : strlen(text);
+}
+
+/* A message equal to one that waits for the join already is not queued again. [spec portal 4.4] */
+static bool is_queued(const struct portal_channel *ch, const char *text)
+{
+	size_t len = len_without_ref(text);
+
+	for (size_t i = 0; i < ch->n_queued; i++)
+		if (len_without_ref(ch->queued[i]) == len && memcmp(ch->queued[i], text, len) == 0)
+			return true;
+	return false;
 }
 
 static void send_message(struct portal_channel *ch, const struct portal_send *send)
@@ -582,21 +564,21 @@ static void send_message(struct portal_channel *ch, const struct portal_send *se
 	text = portal_print(send, ch->next_ref++);
 	if (ch->state == READY) {
 		send_text(ch, text);
-		return;
-	}
-	if (!text || ch->n_queued == MAX_QUEUED) {
+	} else if (text && is_queued(ch, text)) {
+		ch->next_ref--;
+		free(text);
+	} else if (text && ch->n_queued < MAX_QUEUED) {
+		ch->queued[ch->n_queued++] = text;
+	} else {
 		free(text);
 		break_off(ch, "too many messages wait for the join");
-		return;
 	}
-	ch->queued[ch->n_queued++] = text;
 }
 
 static void shut_down(struct portal_channel *ch)
 {
-	if ((ch->state == JOINING || ch->state == READY) && !ch->broken &&
-	    wslay_event_queue_close(ch->ws, CLOSE_NORMAL, NULL, 0) == 0 && wslay_event_send(ch->ws) != 0)
-		log_say(ch->cfg.log, LOG_DEBUG, "phoenix_channel", "Close frame not sent");
+	if (ch->state == JOINING || ch->state == READY)
+		websocket_close(ch->ws);
 	hang_up(ch);
 	ch->state = ENDED;
 	ch->state_until_us = NEVER_US;
@@ -611,6 +593,11 @@ static void heartbeat(struct portal_channel *ch)
 	ch->unanswered[ch->n_unanswered++] = ch->next_ref;
 	ch->heartbeat_at_us = ch->now_us + heartbeat_us;
 	send_kind(ch, PORTAL_SEND_HEARTBEAT);
+}
+
+static uint64_t message_until_us(const struct portal_channel *ch)
+{
+	return ch->ws ? add_us(websocket_message_since_us(ch->ws), message_us) : NEVER_US;
 }
 
 static void timeout(struct portal_channel *ch)
@@ -636,7 +623,7 @@ static void timeout(struct portal_channel *ch)
 	}
 	if (ch->heartbeat_at_us <= ch->now_us)
 		heartbeat(ch);
-	if (ch->message_since_us != NEVER_US && ch->message_since_us + message_us <= ch->now_us)
+	if (message_until_us(ch) <= ch->now_us)
 		break_off(ch, "a message took too long to arrive");
 }
 
@@ -689,11 +676,7 @@ void portal_channel_handle(struct portal_channel *ch, const struct portal_in *in
 
 bool portal_channel_poll(struct portal_channel *ch, struct portal_out *out)
 {
-	if (ch->tx_taken) {
-		sodium_memzero(ch->tx, ch->tx_len);
-		ch->tx_len = 0;
-		ch->tx_taken = false;
-	}
+	tx_clear_taken(ch);
 	if (ch->tx_len > 0) {
 		memset(out, 0, sizeof(*out));
 		out->kind = PORTAL_OUT_WRITE;
@@ -719,7 +702,7 @@ uint64_t portal_channel_deadline(const struct portal_channel *ch)
 
 	if (ch->state == READY)
 		at = ch->heartbeat_at_us;
-	return min_u64(at, add_us(ch->message_since_us, message_us));
+	return min_u64(at, message_until_us(ch));
 }
 
 bool portal_channel_joined(const struct portal_channel *ch)

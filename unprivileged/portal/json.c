@@ -7,7 +7,11 @@
 
 #include "portal/messages.h"
 
-enum { MAX_MEMBERS = 64 };
+enum {
+	MAX_MEMBERS = 64,
+	MAX_VALUES = 5 * 65536,		/* an `init` with the most authorizations has 4 for each */
+	ESCAPED_NUL = 5,		/* u0000 */
+};
 
 static void free_wiped(void *p)
 {
@@ -23,28 +27,55 @@ void portal_json_init(void)
 	cJSON_InitHooks(&hooks);
 }
 
-/* Nesting outside of strings; the parser itself recurses, so this comes first. */
-static bool too_deep(const char *text, size_t len)
-{
-	bool in_string = false;
-	int depth = 0;
+/* What can be said of a text without parsing it. */
+struct outline {
+	bool refused;	/* too deep, too many values, a control character, an escaped NUL: that one would cut a string short */
+	bool open;	/* ends inside a string */
+};
 
-	for (size_t i = 0; i < len; i++) {
-		if (in_string) {
-			if (text[i] == '\\')
-				i++;
-			else if (text[i] == '"')
-				in_string = false;
-		} else if (text[i] == '"') {
-			in_string = true;
-		} else if (text[i] == '{' || text[i] == '[') {
-			if (++depth > PORTAL_MAX_DEPTH)
-				return true;
-		} else if (text[i] == '}' || text[i] == ']') {
-			depth--;
-		}
+struct scan {
+	const char *text;
+	size_t len, at;
+	int depth;
+	size_t values;
+	struct outline found;
+};
+
+static void scan_string(struct scan *s)
+{
+	s->found.open = true;
+	for (; s->at < s->len && s->found.open; s->at++) {
+		if (s->text[s->at] == '"')
+			s->found.open = false;
+		if ((unsigned char)s->text[s->at] < ' ')
+			s->found.refused = true;
+		if (s->text[s->at] != '\\')
+			continue;
+		s->at++;
+		if (s->len - s->at >= ESCAPED_NUL && memcmp(s->text + s->at, "u0000", ESCAPED_NUL) == 0)
+			s->found.refused = true;
 	}
-	return false;
+}
+
+/* The parser itself recurses and takes memory for each value, so this comes first. */
+static struct outline outline_of(const char *text, size_t len)
+{
+	struct scan s = { .text = text, .len = len };
+
+	while (s.at < s.len) {
+		char c = text[s.at++];
+
+		if (c == '"')
+			scan_string(&s);
+		else if (c == '{' || c == '[')
+			s.depth++;
+		else if (c == '}' || c == ']')
+			s.depth--;
+		s.values += c == ',' || c == '{' || c == '[';
+		if (s.depth > PORTAL_MAX_DEPTH || s.values > MAX_VALUES)
+			s.found.refused = true;
+	}
+	return s.found;
 }
 
 static bool members_ok(const cJSON *object)
@@ -84,17 +115,31 @@ static bool only_blanks(const char *text, size_t len)
 	return true;
 }
 
+/* The parser stopped at @at: was all that it had left the beginning of a value? */
+static bool ends_in_value(const char *at, size_t len)
+{
+	static const char *const words[] = { "true", "false", "null" };
+
+	if (len <= 1)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (len < strlen(words[i]) && memcmp(at, words[i], len) == 0)
+			return true;
+	return false;
+}
+
 cJSON *json_parse(const char *text, size_t len, bool *truncated)
 {
+	struct outline outline = outline_of(text, len);
 	const char *end = text;
 	cJSON *root;
 
 	*truncated = only_blanks(text, len);
-	if (*truncated || len > PORTAL_MAX_MESSAGE || too_deep(text, len))
+	if (*truncated || len > PORTAL_MAX_MESSAGE || outline.refused)
 		return NULL;
 	root = cJSON_ParseWithLengthOpts(text, len, &end, false);
 	if (!root) {
-		*truncated = end + 1 >= text + len;
+		*truncated = outline.open || ends_in_value(end, (size_t)(text + len - end));
 		return NULL;
 	}
 	if (!only_blanks(end, (size_t)(text + len - end)) || !tree_ok(root)) {

@@ -11,8 +11,8 @@
 #include "packet/addr.h"
 
 /*
- * Parse a whole text with bounds on depth and members, duplicates refused. NULL on failure; *truncated tells whether the text
- * ended too early. Free with cJSON_Delete().
+ * Parse a whole text with bounds on depth, members and values; duplicate members and escaped NULs are refused. NULL on failure; *truncated
+ * tells whether the text ended too early. Free with cJSON_Delete().
  */
 cJSON *json_parse(const char *text, size_t len, bool *truncated);
 

@@ -101,7 +101,7 @@ static bool resource_read(struct resource *out, const cJSON *item)
 static bool relay_addr_usable(const struct endpoint *ep)
 {
 	return ep->port != 0 && !ip_is_loopback(&ep->ip) && !ip_is_multicast(&ep->ip) &&
-	       !ip_is_unspecified(&ep->ip);
+	       !ip_is_unspecified(&ep->ip) && !ip_is_broadcast(&ep->ip) && !ip_is_v4_mapped(&ep->ip);
 }
 
 /* One entry into the list, merged with an earlier one of the same id. Bad or unusable entries are left out. */

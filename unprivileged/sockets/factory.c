@@ -7,9 +7,9 @@
 
 enum {
 	ENTRIES = FACTORY_MAX_POSITIVE + FACTORY_MAX_NEGATIVE,
-	BUCKETS = 8192,			/* power of two */
+	BUCKETS = 8192, /* power of two */
 	MAX_PINS = 64,
-	ROUTE_UNICAST = 1,		/* RTN_UNICAST, RTN_LOCAL */
+	ROUTE_UNICAST = 1, /* RTN_UNICAST, RTN_LOCAL */
 	ROUTE_LOCAL = 2,
 };
 
@@ -17,32 +17,33 @@ static const uint32_t first_tunnel_table = 0x2021fd00;
 static const uint32_t last_tunnel_table = 0x2021fd02;
 
 struct entry {
-	struct ip_addr dst;		/* IP_NONE: free */
+	struct ip_addr dst; /* IP_NONE: free */
 	uint32_t scope;
 	bool negative, used, pinned;
-	int error;			/* negative */
-	uint64_t until_us;		/* negative */
-	uint64_t confirmed_us;		/* positive: a send failed, and the lookup after it said the same; 0: never */
-	enum factory_refusal refusal;	/* negative */
+	int error;             /* negative */
+	uint64_t until_us;     /* negative */
+	uint64_t confirmed_us; /* positive: a send failed, and the lookup after it said the same; 0:
+				  never */
+	enum factory_refusal refusal; /* negative */
 	struct factory_route route;
-	uint32_t next;			/* in the bucket; ENTRIES ends it */
+	uint32_t next; /* in the bucket; ENTRIES ends it */
 };
 
 struct factory {
 	struct factory_config cfg;
-	struct entry entries[ENTRIES];	/* positive ones first, then the negative */
+	struct entry entries[ENTRIES]; /* positive ones first, then the negative */
 	uint32_t buckets[BUCKETS];
-	uint32_t hand_positive, hand_negative;	/* CLOCK */
+	uint32_t hand_positive, hand_negative; /* CLOCK */
 	uint32_t n_positive, n_negative;
 	struct ip_addr pins[MAX_PINS];
 	size_t n_pins;
 	struct ip_addr tunnel_v4, tunnel_v6;
 	uint8_t key[crypto_shorthash_KEYBYTES];
 	uint64_t generation, last_recheck_us;
-	uint64_t seen_us;			/* newest time that a caller named */
-	uint64_t flush_said_us;			/* when a flush was last logged; 0: never */
+	uint64_t seen_us;       /* newest time that a caller named */
+	uint64_t flush_said_us; /* when a flush was last logged; 0: never */
 	uint64_t flushes_unsaid;
-	uint32_t n_live;			/* positive and of this generation */
+	uint32_t n_live; /* positive and of this generation */
 	struct factory_counters counters;
 };
 
@@ -65,7 +66,8 @@ void factory_free(struct factory *f)
 	free(f);
 }
 
-void factory_set_tunnel_addresses(struct factory *f, const struct ip_addr *v4, const struct ip_addr *v6)
+void factory_set_tunnel_addresses(struct factory *f, const struct ip_addr *v4,
+				  const struct ip_addr *v6)
 {
 	f->tunnel_v4 = *v4;
 	f->tunnel_v6 = *v6;
@@ -134,7 +136,8 @@ static bool is_pinned(const struct factory *f, const struct ip_addr *dst)
 	return false;
 }
 
-/* A free place of the kind, or the next one the hand passes that was not used lately; pinned ones only when all are. */
+/* A free place of the kind, or the next one the hand passes that was not used lately; pinned ones
+ * only when all are. */
 static struct entry *entry_place(struct factory *f, bool negative)
 {
 	uint32_t first = negative ? FACTORY_MAX_POSITIVE : 0;
@@ -162,7 +165,8 @@ static struct entry *entry_place(struct factory *f, bool negative)
 	return NULL;
 }
 
-static struct entry *entry_insert(struct factory *f, const struct ip_addr *dst, uint32_t scope, bool negative)
+static struct entry *entry_insert(struct factory *f, const struct ip_addr *dst, uint32_t scope,
+				  bool negative)
 {
 	struct entry *e = entry_find(f, dst, scope);
 	uint32_t bucket = bucket_of(f, dst);
@@ -206,7 +210,7 @@ static bool source_ok(const struct factory *f, const struct ip_addr *dst, const 
 
 /* [spec socket-factory 4.4 step 4] */
 static enum factory_refusal judge(const struct factory *f, const struct ip_addr *dst,
-                                  const struct factory_lookup *found)
+				  const struct factory_lookup *found)
 {
 	if (found->error == EPROTO)
 		return FACTORY_LOOKUP_FAILED;
@@ -222,29 +226,31 @@ static enum factory_refusal judge(const struct factory *f, const struct ip_addr 
 }
 
 static void log_resolved(const struct factory *f, const struct ip_addr *dst,
-                         const struct factory_lookup *found)
+			 const struct factory_lookup *found)
 {
 	char src[IP_TEXT_MAX], to[IP_TEXT_MAX], gateway[IP_TEXT_MAX];
 
 	ip_format(&found->prefsrc, src);
 	ip_format(dst, to);
 	ip_format(&found->gateway, gateway);
-	log_at(f->cfg.log, LOG_DEBUG, "socket_factory", "Resolved best route outside of tunnel interface",
-	       KV_STR("src", src), KV_STR("dst", to), KV_INT("ifindex", found->ifindex),
-	       KV_STR("gateway", gateway), KV_INT("table", found->table),
-	       KV_INT("generation", f->generation), KV_INT("took_us", found->took_us));
+	log_at(f->cfg.log, LOG_DEBUG, "socket_factory",
+	       "Resolved best route outside of tunnel interface", KV_STR("src", src),
+	       KV_STR("dst", to), KV_INT("ifindex", found->ifindex), KV_STR("gateway", gateway),
+	       KV_INT("table", found->table), KV_INT("generation", f->generation),
+	       KV_INT("took_us", found->took_us));
 }
 
-static void log_refused(const struct factory *f, const struct ip_addr *dst, enum factory_refusal why, int error)
+static void log_refused(const struct factory *f, const struct ip_addr *dst,
+			enum factory_refusal why, int error)
 {
 	static const char *const names[] = {
-		[FACTORY_OK] = "ok",
-		[FACTORY_NO_ROUTE] = "no-route",
-		[FACTORY_VIA_TUNNEL] = "via-tunnel",
-		[FACTORY_NO_SOURCE] = "no-source",
-		[FACTORY_SCOPE_MISSING] = "scope-missing",
-		[FACTORY_LOOKUP_FAILED] = "lookup-failed",
-		[FACTORY_MOVED] = "moved",
+	    [FACTORY_OK] = "ok",
+	    [FACTORY_NO_ROUTE] = "no-route",
+	    [FACTORY_VIA_TUNNEL] = "via-tunnel",
+	    [FACTORY_NO_SOURCE] = "no-source",
+	    [FACTORY_SCOPE_MISSING] = "scope-missing",
+	    [FACTORY_LOOKUP_FAILED] = "lookup-failed",
+	    [FACTORY_MOVED] = "moved",
 	};
 	char to[IP_TEXT_MAX];
 
@@ -254,7 +260,7 @@ static void log_refused(const struct factory *f, const struct ip_addr *dst, enum
 }
 
 static void remember_refusal(struct factory *f, const struct ip_addr *dst, uint32_t scope,
-                             enum factory_refusal why, int error, uint64_t now_us)
+			     enum factory_refusal why, int error, uint64_t now_us)
 {
 	struct entry *e;
 
@@ -269,16 +275,16 @@ static void remember_refusal(struct factory *f, const struct ip_addr *dst, uint3
 }
 
 static void remember_route(struct factory *f, const struct ip_addr *dst, uint32_t scope,
-                           const struct factory_lookup *found, struct factory_route *out)
+			   const struct factory_lookup *found, struct factory_route *out)
 {
 	struct entry *e = entry_insert(f, dst, scope, false);
 
 	*out = (struct factory_route){
-		.source = found->prefsrc,
-		.gateway = found->gateway,
-		.ifindex = found->ifindex,
-		.table = found->table,
-		.generation = f->generation,
+	    .source = found->prefsrc,
+	    .gateway = found->gateway,
+	    .ifindex = found->ifindex,
+	    .table = found->table,
+	    .generation = f->generation,
 	};
 	if (e)
 		e->route = *out;
@@ -286,15 +292,17 @@ static void remember_route(struct factory *f, const struct ip_addr *dst, uint32_
 
 /* The miss path: an answer that was asked for in an older generation is used for nothing. */
 static enum factory_refusal look_up(struct factory *f, const struct ip_addr *dst, uint32_t scope,
-                                    uint64_t now_us, struct factory_route *out)
+				    uint64_t now_us, struct factory_route *out)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
-		struct factory_lookup found = { .error = 0 };
+		struct factory_lookup found = {.error = 0};
 		enum factory_refusal why;
 		uint64_t before = f->generation;
 
 		f->counters.misses++;
 		f->cfg.lookup(f->cfg.ctx, dst, scope, &found);
+		if (found.generation != 0)
+			before = found.generation;
 		if (f->generation != before) {
 			f->counters.stale_discards++;
 			continue;
@@ -314,7 +322,7 @@ static enum factory_refusal look_up(struct factory *f, const struct ip_addr *dst
 }
 
 enum factory_refusal factory_resolve(struct factory *f, const struct ip_addr *dst, uint32_t scope,
-                                     uint64_t now_us, struct factory_route *out)
+				     uint64_t now_us, struct factory_route *out)
 {
 	struct ip_addr to = ip_unmap(dst);
 	struct entry *e;
@@ -375,7 +383,9 @@ void factory_unpin(struct factory *f, const struct ip_addr *dst)
 /* One line in half a second, with the number of those that were not said. */
 static void log_flush(struct factory *f, const char *message, const char *cause)
 {
-	enum { QUIET_MS = 500 };
+	enum {
+		QUIET_MS = 500
+	};
 
 	if (f->flush_said_us != 0 && f->seen_us - f->flush_said_us < QUIET_MS * US_PER_MS) {
 		f->flushes_unsaid++;
@@ -400,8 +410,9 @@ void factory_reset(struct factory *f, const char *reason)
 {
 	f->generation++;
 	f->counters.resets++;
-	log_at(f->cfg.log, LOG_DEBUG, "socket_factory", "Source cache reset", KV_STR("reason", reason),
-	       KV_INT("entries", f->n_live), KV_INT("generation", f->generation));
+	log_at(f->cfg.log, LOG_DEBUG, "socket_factory", "Source cache reset",
+	       KV_STR("reason", reason), KV_INT("entries", f->n_live),
+	       KV_INT("generation", f->generation));
 	f->n_live = 0;
 }
 
@@ -419,7 +430,8 @@ static void evict(struct factory *f, const struct ip_addr *dst, const uint32_t *
 	}
 }
 
-void factory_invalidate(struct factory *f, const struct ip_addr *dst, uint64_t generation, const char *cause)
+void factory_invalidate(struct factory *f, const struct ip_addr *dst, uint64_t generation,
+			const char *cause)
 {
 	struct ip_addr to = ip_unmap(dst);
 
@@ -434,25 +446,28 @@ static void negative(struct factory *f, const struct endpoint *dst, int error, u
 {
 	struct ip_addr to = ip_unmap(&dst->ip);
 
-	remember_refusal(f, &to, needs_scope(&to) ? dst->scope : 0, FACTORY_NO_ROUTE, error, now_us);
+	remember_refusal(f, &to, needs_scope(&to) ? dst->scope : 0, FACTORY_NO_ROUTE, error,
+			 now_us);
 }
 
 void factory_negative(struct factory *f, const struct ip_addr *dst, int error, uint64_t now_us)
 {
-	negative(f, &(struct endpoint){ .ip = *dst }, error, now_us);
+	negative(f, &(struct endpoint){.ip = *dst}, error, now_us);
 }
 
 /* One destination's stale source makes all of them suspect; not more than once in a while. */
 static void recheck_all(struct factory *f, uint64_t now_us)
 {
-	if (f->counters.rechecks > 0 && now_us - f->last_recheck_us < FACTORY_RECHECK_MS * US_PER_MS)
+	if (f->counters.rechecks > 0 &&
+	    now_us - f->last_recheck_us < FACTORY_RECHECK_MS * US_PER_MS)
 		return;
 	f->last_recheck_us = now_us;
 	f->counters.rechecks++;
 	factory_flush(f, "send error");
 }
 
-/* True if a lookup after an earlier error said just now what is in the cache: another one would be one lookup per error. */
+/* True if a lookup after an earlier error said just now what is in the cache: another one would be
+ * one lookup per error. */
 static bool confirmed_lately(struct factory *f, const struct endpoint *dst, uint64_t now_us)
 {
 	struct ip_addr to = ip_unmap(&dst->ip);
@@ -464,8 +479,8 @@ static bool confirmed_lately(struct factory *f, const struct endpoint *dst, uint
 
 /* Forget the source of a failed send and look again. */
 static enum factory_refusal other_source(struct factory *f, const struct endpoint *dst,
-                                         const struct factory_route *used, uint64_t now_us,
-                                         struct factory_route *out)
+					 const struct factory_route *used, uint64_t now_us,
+					 struct factory_route *out)
 {
 	struct ip_addr to = ip_unmap(&dst->ip), was = used->source;
 	uint32_t scope = needs_scope(&to) ? dst->scope : 0;
@@ -482,9 +497,9 @@ static enum factory_refusal other_source(struct factory *f, const struct endpoin
 }
 
 static enum factory_action source_failed(struct factory *f, const struct factory_send_error *e,
-                                         uint64_t now_us, struct factory_route *out)
+					 uint64_t now_us, struct factory_route *out)
 {
-	struct ip_addr was = e->route.source;	/* *out may be the same object as e->route */
+	struct ip_addr was = e->route.source; /* *out may be the same object as e->route */
 
 	if (e->fixed_source)
 		return FACTORY_REPORT_DEAD;
@@ -502,7 +517,7 @@ static enum factory_action source_failed(struct factory *f, const struct factory
 }
 
 enum factory_action factory_send_failed(struct factory *f, const struct factory_send_error *e,
-                                        uint64_t now_us, struct factory_route *out)
+					uint64_t now_us, struct factory_route *out)
 {
 	switch (e->error) {
 	case EINVAL:
@@ -520,7 +535,7 @@ enum factory_action factory_send_failed(struct factory *f, const struct factory_
 		return e->retried_gso ? FACTORY_DROP : FACTORY_RETRY_UNCUT;
 	case EAGAIN:
 		return FACTORY_WAIT;
-	default:	/* EMSGSIZE, ENOBUFS and whatever else loses this datagram only */
+	default: /* EMSGSIZE, ENOBUFS and whatever else loses this datagram only */
 		return FACTORY_DROP;
 	}
 }

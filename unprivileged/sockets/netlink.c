@@ -2,25 +2,47 @@
 
 #include "packet/bytes.h"
 
-/* linux/netlink.h and linux/rtnetlink.h: this room must not include socket headers, so the numbers stand here. */
+/* linux/netlink.h and linux/rtnetlink.h: this room must not include socket headers, so the numbers
+ * stand here. */
 enum {
 	NLM_F_REQUEST_ = 0x001,
 	NLM_F_DUMP_ = 0x300,
 	NLMSG_ERROR_ = 2,
 	NLMSG_DONE_ = 3,
-	RTM_NEWLINK_ = 16, RTM_DELLINK_ = 17, RTM_GETLINK_ = 18,
-	RTM_NEWADDR_ = 20, RTM_DELADDR_ = 21, RTM_GETADDR_ = 22,
-	RTM_NEWROUTE_ = 24, RTM_DELROUTE_ = 25, RTM_GETROUTE_ = 26,
-	RTM_NEWRULE_ = 32, RTM_DELRULE_ = 33,
-	RTM_NEWNEXTHOP_ = 104, RTM_DELNEXTHOP_ = 105,
+	RTM_NEWLINK_ = 16,
+	RTM_DELLINK_ = 17,
+	RTM_GETLINK_ = 18,
+	RTM_NEWADDR_ = 20,
+	RTM_DELADDR_ = 21,
+	RTM_GETADDR_ = 22,
+	RTM_NEWROUTE_ = 24,
+	RTM_DELROUTE_ = 25,
+	RTM_GETROUTE_ = 26,
+	RTM_NEWRULE_ = 32,
+	RTM_DELRULE_ = 33,
+	RTM_NEWNEXTHOP_ = 104,
+	RTM_DELNEXTHOP_ = 105,
 	RTM_F_LOOKUP_TABLE_ = 0x1000,
-	RTA_DST_ = 1, RTA_OIF_ = 4, RTA_GATEWAY_ = 5, RTA_PRIORITY_ = 6, RTA_PREFSRC_ = 7,
-	RTA_TABLE_ = 15, RTA_MARK_ = 16,
-	IFLA_IFNAME_ = 3, IFLA_MASTER_ = 10, IFLA_CARRIER_ = 33,
-	IFA_ADDRESS_ = 1, IFA_LOCAL_ = 2, IFA_FLAGS_ = 8,
-	FRA_PRIORITY_ = 6, FRA_FWMARK_ = 10, FRA_TABLE_ = 15,
+	RTA_DST_ = 1,
+	RTA_OIF_ = 4,
+	RTA_GATEWAY_ = 5,
+	RTA_PRIORITY_ = 6,
+	RTA_PREFSRC_ = 7,
+	RTA_TABLE_ = 15,
+	RTA_MARK_ = 16,
+	IFLA_IFNAME_ = 3,
+	IFLA_MASTER_ = 10,
+	IFLA_CARRIER_ = 33,
+	IFA_ADDRESS_ = 1,
+	IFA_LOCAL_ = 2,
+	IFA_FLAGS_ = 8,
+	FRA_PRIORITY_ = 6,
+	FRA_FWMARK_ = 10,
+	FRA_TABLE_ = 15,
 	FIB_RULE_INVERT_ = 2,
-	AF_UNSPEC_ = 0, AF_INET_ = 2, AF_INET6_ = 10,
+	AF_UNSPEC_ = 0,
+	AF_INET_ = 2,
+	AF_INET6_ = 10,
 	NLA_TYPE_MASK = 0x3fff,
 	HEADER_LEN = 16,
 	ATTR_HEADER = 4,
@@ -70,18 +92,23 @@ static void wr_header(struct writer *w, size_t len, uint16_t type, uint16_t flag
 }
 
 size_t nl_write_get_route(uint8_t *buf, size_t cap, uint32_t seq, const struct ip_addr *dst,
-                          uint32_t scope, uint32_t mark)
+			  uint32_t scope, uint32_t mark)
 {
-	enum { RTMSG_LEN = 12, U32_ATTR = ATTR_HEADER + 4 };
+	enum {
+		RTMSG_LEN = 12,
+		U32_ATTR = ATTR_HEADER + 4
+	};
 	struct writer w = writer_of(buf, cap);
 	size_t addr_len = ip_len(dst);
-	size_t len = HEADER_LEN + RTMSG_LEN + ATTR_HEADER + addr_len + U32_ATTR + (scope ? U32_ATTR : 0);
+	size_t len =
+	    HEADER_LEN + RTMSG_LEN + ATTR_HEADER + addr_len + U32_ATTR + (scope ? U32_ATTR : 0);
 
 	wr_header(&w, len, RTM_GETROUTE_, NLM_F_REQUEST_, seq);
 	wr_u8(&w, dst->family == IP_V4 ? AF_INET_ : AF_INET6_);
 	wr_u8(&w, (uint8_t)(addr_len * 8));
 	wr_zero(&w, 6);
-	/* Without it an IPv4 answer says "main" for every table; IPv6 always says the true one, and refuses the flag. */
+	/* Without it an IPv4 answer says "main" for every table; IPv6 always says the true one, and
+	 * refuses the flag. */
 	wr_ne32(&w, dst->family == IP_V4 ? RTM_F_LOOKUP_TABLE_ : 0);
 	wr_ne16(&w, (uint16_t)(ATTR_HEADER + addr_len));
 	wr_ne16(&w, RTA_DST_);
@@ -94,17 +121,21 @@ size_t nl_write_get_route(uint8_t *buf, size_t cap, uint32_t seq, const struct i
 
 size_t nl_write_dump(uint8_t *buf, size_t cap, uint32_t seq, enum nl_dump what)
 {
-	enum { IFINFO_LEN = 16, IFADDR_LEN = 8 };
+	enum {
+		IFINFO_LEN = 16,
+		IFADDR_LEN = 8
+	};
 	struct writer w = writer_of(buf, cap);
 	size_t body = what == NL_DUMP_LINKS ? IFINFO_LEN : IFADDR_LEN;
 
 	wr_header(&w, HEADER_LEN + body, what == NL_DUMP_LINKS ? RTM_GETLINK_ : RTM_GETADDR_,
-	          NLM_F_REQUEST_ | NLM_F_DUMP_, seq);
+		  NLM_F_REQUEST_ | NLM_F_DUMP_, seq);
 	wr_zero(&w, body);
 	return w.bad ? 0 : w.written;
 }
 
-/* The next attribute's payload as a reader of its own; false at the end. A broken one turns the parent bad. */
+/* The next attribute's payload as a reader of its own; false at the end. A broken one turns the
+ * parent bad. */
 static bool next_attr(struct reader *r, uint16_t *type, struct reader *value)
 {
 	size_t len, pad;
@@ -126,11 +157,11 @@ static bool next_attr(struct reader *r, uint16_t *type, struct reader *value)
 /* An address or a number of any other length than its own turns the attribute bad. */
 static struct ip_addr addr_of(struct reader *value, uint8_t family)
 {
-	struct ip_addr ip = { .family = family == AF_INET_ ? IP_V4 : IP_V6 };
+	struct ip_addr ip = {.family = family == AF_INET_ ? IP_V4 : IP_V6};
 
 	if (value->left != ip_len(&ip)) {
 		value->bad = true;
-		return (struct ip_addr){ .family = IP_NONE };
+		return (struct ip_addr){.family = IP_NONE};
 	}
 	rd_copy(value, ip.bytes, value->left);
 	return ip;
@@ -226,7 +257,8 @@ static bool link_read(struct nl_msg *out, struct reader *r)
 	out->link.carrier = true;
 	while (next_attr(r, &type, &value)) {
 		if (type == IFLA_IFNAME_)
-			rd_copy(&value, out->link.name, min_size(value.left, sizeof(out->link.name) - 1));
+			rd_copy(&value, out->link.name,
+				min_size(value.left, sizeof(out->link.name) - 1));
 		else if (type == IFLA_MASTER_)
 			out->link.master = u32_of(&value);
 		else if (type == IFLA_CARRIER_)
@@ -262,14 +294,17 @@ static bool rule_read(struct nl_msg *out, struct reader *r)
 /* A negative errno, or 0. */
 static bool error_read(struct nl_msg *out, struct reader *body)
 {
-	enum { MAX_ERRNO = 4095 };
+	enum {
+		MAX_ERRNO = 4095
+	};
 	uint32_t value = 0 - rd_ne32(body);
 
 	out->error = (int)min_size(value, MAX_ERRNO);
 	return !body->bad && value <= MAX_ERRNO;
 }
 
-/* Other families' routes, addresses and rules, and what a bridge says of its ports, are not ours to read. */
+/* Other families' routes, addresses and rules, and what a bridge says of its ports, are not ours to
+ * read. */
 static bool is_foreign(uint16_t type, const struct reader *body)
 {
 	struct reader peek = *body;

@@ -10,7 +10,10 @@
 #include "base/heap.h"
 #include "base/rng.h"
 
-enum { KEYS = 50, STEPS = 200000 };
+enum {
+	KEYS = 50,
+	STEPS = 200000
+};
 
 static uint64_t earliest(const uint64_t *deadlines)
 {
@@ -49,7 +52,8 @@ static void heap_agrees_with_a_list(void **state)
 		default:
 			now += rng_below(&rng, 5);
 			if (heap_take_due(heap, now, &key)) {
-				assert_true(deadlines[key] <= now && deadlines[key] == earliest(deadlines));
+				assert_true(deadlines[key] <= now &&
+					    deadlines[key] == earliest(deadlines));
 				deadlines[key] = NEVER_US;
 			} else {
 				assert_true(earliest(deadlines) > now);
@@ -96,9 +100,9 @@ static void key_that_does_not_wait_can_be_removed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(heap_agrees_with_a_list),
-		cmocka_unit_test(every_key_may_wait_at_once),
-		cmocka_unit_test(key_that_does_not_wait_can_be_removed),
+	    cmocka_unit_test(heap_agrees_with_a_list),
+	    cmocka_unit_test(every_key_may_wait_at_once),
+	    cmocka_unit_test(key_that_does_not_wait_can_be_removed),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,7 @@ static uint64_t on_clock(void *ctx)
 static void sink_new(struct sink *s, enum log_format format, const char *filter)
 {
 	struct log_config cfg = {
-		.format = format, .filter = filter, .write = on_line, .wall_us = on_clock, .ctx = s
-	};
+	    .format = format, .filter = filter, .write = on_line, .wall_us = on_clock, .ctx = s};
 	char err[128];
 
 	memset(s, 0, sizeof(*s));
@@ -67,7 +66,7 @@ static cJSON *object_of(const struct sink *s)
 
 static bool accepts(const char *filter)
 {
-	struct log_config cfg = { .filter = filter, .write = on_line };
+	struct log_config cfg = {.filter = filter, .write = on_line};
 	char err[128] = "";
 	struct log *log = log_new(&cfg, err, sizeof(err));
 	bool ok = log != NULL;
@@ -83,9 +82,10 @@ static void human_line_has_time_level_target_message_and_fields(void **state)
 
 	(void)state;
 	sink_new(&s, LOG_HUMAN, "info");
-	log_at(s.log, LOG_INFO, "tunnel", "Resource granted", KV_STR("client", "4f1c"), KV_INT("n", -3));
-	assert_string_equal(s.line,
-	                    "2026-11-25T02:15:04.123Z  INFO tunnel: Resource granted client=4f1c n=-3\n");
+	log_at(s.log, LOG_INFO, "tunnel", "Resource granted", KV_STR("client", "4f1c"),
+	       KV_INT("n", -3));
+	assert_string_equal(
+	    s.line, "2026-11-25T02:15:04.123Z  INFO tunnel: Resource granted client=4f1c n=-3\n");
 	log_say(s.log, LOG_ERROR, "tunnel", "Gone");
 	assert_string_equal(s.line, "2026-11-25T02:15:04.123Z ERROR tunnel: Gone\n");
 	log_free(s.log);
@@ -97,7 +97,8 @@ static void human_values_are_quoted_where_they_would_be_ambiguous(void **state)
 
 	(void)state;
 	sink_new(&s, LOG_HUMAN, "info");
-	log_at(s.log, LOG_INFO, "t", "m", KV_STR("a", ""), KV_STR("b", NULL), KV_STR("c", "x y"), KV_STR("d", "x\"y"));
+	log_at(s.log, LOG_INFO, "t", "m", KV_STR("a", ""), KV_STR("b", NULL), KV_STR("c", "x y"),
+	       KV_STR("d", "x\"y"));
 	assert_non_null(strstr(s.line, "m a=\"\" b=\"\" c=\"x y\" d=\"x\\\"y\"\n"));
 	log_free(s.log);
 }
@@ -109,7 +110,8 @@ static void json_line_is_one_flat_object(void **state)
 
 	(void)state;
 	sink_new(&s, LOG_JSON, "info");
-	log_at(s.log, LOG_WARN, "phoenix_channel", "Hiccup", KV_STR("error", "a \"b\" \\c"), KV_INT("n", INT64_MIN));
+	log_at(s.log, LOG_WARN, "phoenix_channel", "Hiccup", KV_STR("error", "a \"b\" \\c"),
+	       KV_INT("n", INT64_MIN));
 	object = object_of(&s);
 	assert_string_equal(vectors_string(object, "timestamp"), "2026-11-25T02:15:04.123456Z");
 	assert_string_equal(vectors_string(object, "level"), "WARN");
@@ -147,17 +149,20 @@ static void text_that_is_not_utf8_is_replaced(void **state)
 	static const struct {
 		const char *in, *out;
 	} rows[] = {
-		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },	  /* two bytes */
-		{ "\xe2\x82\xac", "\xe2\x82\xac" },		  /* three */
-		{ "\xf0\x9f\x9a\x80", "\xf0\x9f\x9a\x80" },	  /* four */
-		{ "a\xffz", "a\\ufffdz" },			  /* never a byte of UTF-8 */
-		{ "\xc3", "\\ufffd" },				  /* cut */
-		{ "\xe2\x82", "\\ufffd\\ufffd" },
-		{ "\xc0\xaf", "\\ufffd\\ufffd" },		  /* overlong */
-		{ "\xe0\x80\xaf", "\\ufffd\\ufffd\\ufffd" },
-		{ "\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd" },	  /* surrogate */
-		{ "\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd" }, /* beyond the last */
-		{ "\xc2\x9b" "31m", "\\ufffd" "31m" },		  /* a terminal's escape in one character */
+	    {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"}, /* two bytes */
+	    {"\xe2\x82\xac", "\xe2\x82\xac"},             /* three */
+	    {"\xf0\x9f\x9a\x80", "\xf0\x9f\x9a\x80"},     /* four */
+	    {"a\xffz", "a\\ufffdz"},                      /* never a byte of UTF-8 */
+	    {"\xc3", "\\ufffd"},                          /* cut */
+	    {"\xe2\x82", "\\ufffd\\ufffd"},
+	    {"\xc0\xaf", "\\ufffd\\ufffd"}, /* overlong */
+	    {"\xe0\x80\xaf", "\\ufffd\\ufffd\\ufffd"},
+	    {"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"},            /* surrogate */
+	    {"\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"}, /* beyond the last */
+	    {"\xc2\x9b"
+	     "31m",
+	     "\\ufffd"
+	     "31m"}, /* a terminal's escape in one character */
 	};
 
 	(void)state;
@@ -214,13 +219,14 @@ static void cut_json_line_is_still_one_object(void **state)
 
 		memset(pad, '"', len);
 		pad[len] = '\0';
-		log_at(s.log, LOG_INFO, "t", "m", KV_STR("a", last), KV_STR("b", pad), KV_STR("c", last),
-		       KV_INT("d", 1), KV_STR("e", last));
+		log_at(s.log, LOG_INFO, "t", "m", KV_STR("a", last), KV_STR("b", pad),
+		       KV_STR("c", last), KV_INT("d", 1), KV_STR("e", last));
 		object = object_of(&s);
 		assert_true(s.len <= 4096);
 		assert_true(vectors_has(object, "a"));
 		assert_true(vectors_has(object, "b") || len > 400);
-		assert_false(vectors_has(object, "c") || vectors_has(object, "d") || vectors_has(object, "e"));
+		assert_false(vectors_has(object, "c") || vectors_has(object, "d") ||
+			     vectors_has(object, "e"));
 		cJSON_Delete(object);
 	}
 	log_free(s.log);
@@ -257,14 +263,15 @@ static void cut_human_line_ends_with_a_line_feed(void **state)
 
 static void filter_of_a_level_is_for_every_target(void **state)
 {
-	static const char *const names[] = { "error", "WARN", "Info", "debug", "trace" };
+	static const char *const names[] = {"error", "WARN", "Info", "debug", "trace"};
 	struct sink s;
 
 	(void)state;
 	for (int level = LOG_ERROR; level <= LOG_TRACE; level++) {
 		sink_new(&s, LOG_HUMAN, names[level]);
 		for (int asked = LOG_ERROR; asked <= LOG_TRACE; asked++)
-			assert_int_equal(log_wants(s.log, (enum log_level)asked, "tunnel"), asked <= level);
+			assert_int_equal(log_wants(s.log, (enum log_level)asked, "tunnel"),
+					 asked <= level);
 		log_free(s.log);
 	}
 	sink_new(&s, LOG_HUMAN, "off");
@@ -331,9 +338,10 @@ static void spans_are_accepted_and_mean_the_whole_target(void **state)
 
 static void malformed_directives_are_refused_and_named(void **state)
 {
-	static const char *const bad[] = { "=", "tunnel=", "tunnel=loud", "=debug", "a b", "tunnel[x=debug", "a[b]c",
-		                           "a[b]c=info", "info,tun/nel=debug" };
-	struct log_config cfg = { .filter = "info,x=loud", .write = on_line };
+	static const char *const bad[] = {"=",      "tunnel=",    "tunnel=loud",
+					  "=debug", "a b",        "tunnel[x=debug",
+					  "a[b]c",  "a[b]c=info", "info,tun/nel=debug"};
+	struct log_config cfg = {.filter = "info,x=loud", .write = on_line};
 	char err[128];
 
 	(void)state;
@@ -379,24 +387,24 @@ static void no_log_is_silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(human_line_has_time_level_target_message_and_fields),
-		cmocka_unit_test(human_values_are_quoted_where_they_would_be_ambiguous),
-		cmocka_unit_test(json_line_is_one_flat_object),
-		cmocka_unit_test(control_characters_reach_no_line),
-		cmocka_unit_test(text_that_is_not_utf8_is_replaced),
-		cmocka_unit_test(long_value_is_cut_at_512_bytes),
-		cmocka_unit_test(cut_json_line_is_still_one_object),
-		cmocka_unit_test(cut_json_line_with_a_long_target_is_still_one_object),
-		cmocka_unit_test(cut_human_line_ends_with_a_line_feed),
-		cmocka_unit_test(filter_of_a_level_is_for_every_target),
-		cmocka_unit_test(without_a_filter_info_is_written),
-		cmocka_unit_test(most_specific_directive_wins),
-		cmocka_unit_test(later_directive_for_the_same_target_wins),
-		cmocka_unit_test(spans_are_accepted_and_mean_the_whole_target),
-		cmocka_unit_test(malformed_directives_are_refused_and_named),
-		cmocka_unit_test(thirty_two_directives_are_the_limit),
-		cmocka_unit_test(targets_up_to_47_characters_are_accepted),
-		cmocka_unit_test(no_log_is_silent),
+	    cmocka_unit_test(human_line_has_time_level_target_message_and_fields),
+	    cmocka_unit_test(human_values_are_quoted_where_they_would_be_ambiguous),
+	    cmocka_unit_test(json_line_is_one_flat_object),
+	    cmocka_unit_test(control_characters_reach_no_line),
+	    cmocka_unit_test(text_that_is_not_utf8_is_replaced),
+	    cmocka_unit_test(long_value_is_cut_at_512_bytes),
+	    cmocka_unit_test(cut_json_line_is_still_one_object),
+	    cmocka_unit_test(cut_json_line_with_a_long_target_is_still_one_object),
+	    cmocka_unit_test(cut_human_line_ends_with_a_line_feed),
+	    cmocka_unit_test(filter_of_a_level_is_for_every_target),
+	    cmocka_unit_test(without_a_filter_info_is_written),
+	    cmocka_unit_test(most_specific_directive_wins),
+	    cmocka_unit_test(later_directive_for_the_same_target_wins),
+	    cmocka_unit_test(spans_are_accepted_and_mean_the_whole_target),
+	    cmocka_unit_test(malformed_directives_are_refused_and_named),
+	    cmocka_unit_test(thirty_two_directives_are_the_limit),
+	    cmocka_unit_test(targets_up_to_47_characters_are_accepted),
+	    cmocka_unit_test(no_log_is_silent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,8 +45,18 @@ static void seed_makes_the_stream(void **state)
 
 static void below_stays_below(void **state)
 {
-	static const uint64_t bounds[] = { 1, 2, 3, 7, 10, 255, 256, 1000, UINT32_MAX, UINT64_C(1) << 63,
-		                           (UINT64_C(1) << 63) + 1, UINT64_MAX };
+	static const uint64_t bounds[] = {1,
+					  2,
+					  3,
+					  7,
+					  10,
+					  255,
+					  256,
+					  1000,
+					  UINT32_MAX,
+					  UINT64_C(1) << 63,
+					  (UINT64_C(1) << 63) + 1,
+					  UINT64_MAX};
 	struct rng_seeded seed;
 	struct rng rng = rng_from_seed(&seed, 3);
 
@@ -60,7 +70,7 @@ static void below_reaches_every_value_evenly(void **state)
 {
 	struct rng_seeded seed;
 	struct rng rng = rng_from_seed(&seed, 4);
-	unsigned seen[10] = { 0 };
+	unsigned seen[10] = {0};
 
 	(void)state;
 	for (int i = 0; i < 100000; i++)
@@ -72,13 +82,13 @@ static void below_reaches_every_value_evenly(void **state)
 /* The highest values would make the low results likelier; they are drawn again. */
 static void below_draws_again_where_the_rest_is_uneven(void **state)
 {
-	struct script s = { .values = { UINT64_MAX, UINT64_MAX - 1, 8 } };
-	struct rng rng = { .fill = script_fill, .ctx = &s };
+	struct script s = {.values = {UINT64_MAX, UINT64_MAX - 1, 8}};
+	struct rng rng = {.fill = script_fill, .ctx = &s};
 
 	(void)state;
 	assert_int_equal(rng_below(&rng, 7), 1);
 	assert_in_range(s.next, 2, 3);
-	s = (struct script){ .values = { UINT64_MAX - 1 } };
+	s = (struct script){.values = {UINT64_MAX - 1}};
 	assert_true(rng_below(&rng, UINT64_MAX) == UINT64_MAX - 1);
 }
 
@@ -103,11 +113,11 @@ static void words_use_all_their_bits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(seed_makes_the_stream),
-		cmocka_unit_test(below_stays_below),
-		cmocka_unit_test(below_reaches_every_value_evenly),
-		cmocka_unit_test(below_draws_again_where_the_rest_is_uneven),
-		cmocka_unit_test(words_use_all_their_bits),
+	    cmocka_unit_test(seed_makes_the_stream),
+	    cmocka_unit_test(below_stays_below),
+	    cmocka_unit_test(below_reaches_every_value_evenly),
+	    cmocka_unit_test(below_draws_again_where_the_rest_is_uneven),
+	    cmocka_unit_test(words_use_all_their_bits),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,9 @@
 
 #include "base/secret.h"
 
-enum { SLOTS = 5 };
+enum {
+	SLOTS = 5
+};
 
 static void slots_are_distinct_aligned_and_zero(void **state)
 {
@@ -123,10 +125,10 @@ static void wrong_pointers_end_the_process(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(slots_are_distinct_aligned_and_zero),
-		cmocka_unit_test(last_slot_is_given_and_one_beyond_is_not),
-		cmocka_unit_test(slot_is_wiped_when_it_is_given_back),
-		cmocka_unit_test(wrong_pointers_end_the_process),
+	    cmocka_unit_test(slots_are_distinct_aligned_and_zero),
+	    cmocka_unit_test(last_slot_is_given_and_one_beyond_is_not),
+	    cmocka_unit_test(slot_is_wiped_when_it_is_given_back),
+	    cmocka_unit_test(wrong_pointers_end_the_process),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,7 @@ static void text_needs_no_nul(void **state)
 
 static void every_changed_character_is_refused(void **state)
 {
-	static const char bad[] = { 'g', 'G', ' ', '\0', '/', ':', '@', '`', '_' };
+	static const char bad[] = {'g', 'G', ' ', '\0', '/', ':', '@', '`', '_'};
 	struct uuid uuid, before;
 
 	(void)state;
@@ -82,10 +82,10 @@ static void order_is_that_of_the_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(text_round_trips_in_lower_case),
-		cmocka_unit_test(text_needs_no_nul),
-		cmocka_unit_test(every_changed_character_is_refused),
-		cmocka_unit_test(order_is_that_of_the_text),
+	    cmocka_unit_test(text_round_trips_in_lower_case),
+	    cmocka_unit_test(text_needs_no_nul),
+	    cmocka_unit_test(every_changed_character_is_refused),
+	    cmocka_unit_test(order_is_that_of_the_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

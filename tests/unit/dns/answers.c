@@ -11,7 +11,12 @@
 
 #include "packet/addr.h"
 
-enum { HEADER = 12, CLASS_IN = 1, COUNT_ANSWERS = 6, COUNT_AUTHORITY = 8 };
+enum {
+	HEADER = 12,
+	CLASS_IN = 1,
+	COUNT_ANSWERS = 6,
+	COUNT_AUTHORITY = 8
+};
 
 static void put(struct message *m, const void *from, size_t n)
 {
@@ -22,7 +27,7 @@ static void put(struct message *m, const void *from, size_t n)
 
 static void put_u16(struct message *m, unsigned v)
 {
-	put(m, (const uint8_t[2]){ (uint8_t)(v >> 8), (uint8_t)v }, 2);
+	put(m, (const uint8_t[2]){(uint8_t)(v >> 8), (uint8_t)v}, 2);
 }
 
 static void put_u32(struct message *m, uint32_t v)
@@ -51,11 +56,11 @@ static void count(struct message *m, size_t at)
 
 struct message message_of(uint16_t id, uint16_t flags, const char *name, uint16_t type)
 {
-	struct message m = { .len = 0 };
+	struct message m = {.len = 0};
 
 	put_u16(&m, id);
 	put_u16(&m, flags);
-	put(&m, (const uint8_t[8]){ 0, name ? 1 : 0 }, 8);
+	put(&m, (const uint8_t[8]){0, name ? 1 : 0}, 8);
 	if (!name)
 		return m;
 	put_name(&m, name);
@@ -74,7 +79,7 @@ struct message answer_to(const uint8_t *query, size_t len, uint16_t flags)
 
 void add_record(struct message *m, const char *owner, uint16_t type, uint32_t ttl, const char *text)
 {
-	struct ip_addr ip = { .family = IP_NONE };
+	struct ip_addr ip = {.family = IP_NONE};
 	size_t length_at;
 
 	put_name(m, owner);

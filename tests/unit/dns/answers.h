@@ -32,7 +32,8 @@ struct message message_of(uint16_t id, uint16_t flags, const char *name, uint16_
 struct message answer_to(const uint8_t *query, size_t len, uint16_t flags);
 
 /* A record of the answer section; @text is an address, or for CNAME a name. */
-void add_record(struct message *m, const char *owner, uint16_t type, uint32_t ttl, const char *text);
+void add_record(struct message *m, const char *owner, uint16_t type, uint32_t ttl,
+		const char *text);
 
 /* A SOA record in the authority section. */
 void add_soa(struct message *m, const char *owner, uint32_t ttl, uint32_t minimum);

@@ -50,7 +50,8 @@ static size_t hosts_of(const char *text, const char *name, struct ip_addr *out, 
 
 static void servers_keep_their_order(void **state)
 {
-	struct resolv_conf conf = conf_of("nameserver 192.0.2.53\nnameserver 2001:db8::53\n\nnameserver 127.0.0.53");
+	struct resolv_conf conf =
+	    conf_of("nameserver 192.0.2.53\nnameserver 2001:db8::53\n\nnameserver 127.0.0.53");
 
 	(void)state;
 	assert_int_equal(conf.n_servers, 3);
@@ -78,7 +79,8 @@ static void missing_file_and_file_without_servers_mean_this_host(void **state)
 
 static void comments_blanks_and_line_ends_do_not_matter(void **state)
 {
-	struct resolv_conf conf = conf_of("\t nameserver \t 192.0.2.1 # first\r\nnameserver 192.0.2.2;second\r\n");
+	struct resolv_conf conf =
+	    conf_of("\t nameserver \t 192.0.2.1 # first\r\nnameserver 192.0.2.2;second\r\n");
 
 	(void)state;
 	assert_int_equal(conf.n_servers, 2);
@@ -88,8 +90,9 @@ static void comments_blanks_and_line_ends_do_not_matter(void **state)
 
 static void malformed_lines_are_skipped(void **state)
 {
-	struct resolv_conf conf = conf_of("nameserver\nnameserver dns.example\nnameserver 192.0.2\nnameserver 0.0.0.0\n"
-	                                  "nameserver ff02::1\nnameservers 192.0.2.9\nnameserver 192.0.2.1\n");
+	struct resolv_conf conf =
+	    conf_of("nameserver\nnameserver dns.example\nnameserver 192.0.2\nnameserver 0.0.0.0\n"
+		    "nameserver ff02::1\nnameservers 192.0.2.9\nnameserver 192.0.2.1\n");
 
 	(void)state;
 	assert_int_equal(conf.n_servers, 1);
@@ -98,8 +101,9 @@ static void malformed_lines_are_skipped(void **state)
 
 static void link_local_servers_need_a_numeric_scope(void **state)
 {
-	struct resolv_conf conf = conf_of("nameserver fe80::1\nnameserver fe80::1%eth0\nnameserver fe80::1%\n"
-	                                  "nameserver fe80::1%0\nnameserver fe80::1%4294967296\nnameserver fe80::1%7\n");
+	struct resolv_conf conf =
+	    conf_of("nameserver fe80::1\nnameserver fe80::1%eth0\nnameserver fe80::1%\n"
+		    "nameserver fe80::1%0\nnameserver fe80::1%4294967296\nnameserver fe80::1%7\n");
 
 	(void)state;
 	assert_int_equal(conf.n_servers, 1);
@@ -134,7 +138,8 @@ static void eighth_server_is_taken_and_the_ninth_is_not(void **state)
 
 	(void)state;
 	for (int i = 1; i <= RESOLV_MAX_SERVERS + 1; i++) {
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "nameserver 192.0.2.%d\n", i);
+		len +=
+		    (size_t)snprintf(text + len, sizeof(text) - len, "nameserver 192.0.2.%d\n", i);
 		conf = conf_of(text);
 		assert_int_equal(conf.n_servers, i <= RESOLV_MAX_SERVERS ? i : RESOLV_MAX_SERVERS);
 	}
@@ -158,8 +163,9 @@ static void options_set_timeout_and_attempts_within_their_caps(void **state)
 
 static void hosts_gives_all_addresses_of_a_name_or_alias(void **state)
 {
-	static const char text[] = "127.0.0.1 localhost\n192.0.2.7 Portal.Example gw # portal.test\n"
-	                           "2001:db8::7\tportal.example\n192.0.2.7 portal.example\n";
+	static const char text[] =
+	    "127.0.0.1 localhost\n192.0.2.7 Portal.Example gw # portal.test\n"
+	    "2001:db8::7\tportal.example\n192.0.2.7 portal.example\n";
 	struct ip_addr out[8];
 	char first[IP_TEXT_MAX], second[IP_TEXT_MAX];
 
@@ -197,18 +203,18 @@ static void hosts_without_file_or_with_broken_lines_finds_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(servers_keep_their_order),
-		cmocka_unit_test(missing_file_and_file_without_servers_mean_this_host),
-		cmocka_unit_test(comments_blanks_and_line_ends_do_not_matter),
-		cmocka_unit_test(malformed_lines_are_skipped),
-		cmocka_unit_test(link_local_servers_need_a_numeric_scope),
-		cmocka_unit_test(scope_of_an_address_that_needs_none_is_dropped),
-		cmocka_unit_test(ipv4_in_ipv6_clothes_is_ipv4),
-		cmocka_unit_test(eighth_server_is_taken_and_the_ninth_is_not),
-		cmocka_unit_test(options_set_timeout_and_attempts_within_their_caps),
-		cmocka_unit_test(hosts_gives_all_addresses_of_a_name_or_alias),
-		cmocka_unit_test(hosts_stops_at_the_callers_limit),
-		cmocka_unit_test(hosts_without_file_or_with_broken_lines_finds_nothing),
+	    cmocka_unit_test(servers_keep_their_order),
+	    cmocka_unit_test(missing_file_and_file_without_servers_mean_this_host),
+	    cmocka_unit_test(comments_blanks_and_line_ends_do_not_matter),
+	    cmocka_unit_test(malformed_lines_are_skipped),
+	    cmocka_unit_test(link_local_servers_need_a_numeric_scope),
+	    cmocka_unit_test(scope_of_an_address_that_needs_none_is_dropped),
+	    cmocka_unit_test(ipv4_in_ipv6_clothes_is_ipv4),
+	    cmocka_unit_test(eighth_server_is_taken_and_the_ninth_is_not),
+	    cmocka_unit_test(options_set_timeout_and_attempts_within_their_caps),
+	    cmocka_unit_test(hosts_gives_all_addresses_of_a_name_or_alias),
+	    cmocka_unit_test(hosts_stops_at_the_callers_limit),
+	    cmocka_unit_test(hosts_without_file_or_with_broken_lines_finds_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

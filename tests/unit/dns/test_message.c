@@ -12,11 +12,15 @@
 #include "answers.h"
 #include "dns/message.h"
 
-enum { ID = 0x1234, RCODE_REFUSED = 5 };
+enum {
+	ID = 0x1234,
+	RCODE_REFUSED = 5
+};
 
 static const char name[] = "portal.example";
 
-static bool reads(struct dns_answer *out, const struct message *m, const char *of, enum dns_type type)
+static bool reads(struct dns_answer *out, const struct message *m, const char *of,
+		  enum dns_type type)
 {
 	uint8_t *copy = malloc(m->len > 0 ? m->len : 1);
 	struct dns_answer before = *out;
@@ -47,11 +51,12 @@ static void query_asks_recursively_with_edns(void **state)
 
 	(void)state;
 	assert_int_equal(len, 12 + 16 + 4 + 11);
-	assert_memory_equal(buf, ((const uint8_t[]){ 0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1 }), 12);
+	assert_memory_equal(
+	    buf, ((const uint8_t[]){0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1}), 12);
 	assert_int_equal(asked(buf, len, got), DNS_AAAA);
 	assert_string_equal(got, name);
 	/* OPT: root, type 41, UDP size 1232. */
-	assert_memory_equal(buf + 32, ((const uint8_t[]){ 0, 0, 41, 1232 >> 8, 1232 & 255 }), 5);
+	assert_memory_equal(buf + 32, ((const uint8_t[]){0, 0, 41, 1232 >> 8, 1232 & 255}), 5);
 }
 
 static void longest_name_fits_and_one_beyond_does_not(void **state)
@@ -70,8 +75,10 @@ static void longest_name_fits_and_one_beyond_does_not(void **state)
 
 static void what_is_no_name_makes_no_query(void **state)
 {
-	static const char *const bad[] = { "", ".", ".a", "a..b", "a\\032b",
-		                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b" };
+	static const char *const bad[] = {
+	    "",        ".",
+	    ".a",      "a..b",
+	    "a\\032b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b"};
 	uint8_t buf[DNS_MAX_QUERY];
 
 	(void)state;
@@ -83,7 +90,7 @@ static void what_is_no_name_makes_no_query(void **state)
 static void addresses_and_smallest_ttl_are_read(void **state)
 {
 	struct message m = message_of(ID, ANSWERED, name, RR_A);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	add_record(&m, name, RR_A, 300, "192.0.2.1");
@@ -100,7 +107,7 @@ static void addresses_and_smallest_ttl_are_read(void **state)
 static void names_compare_without_case(void **state)
 {
 	struct message m = message_of(ID, ANSWERED, "PORTAL.example", RR_AAAA);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	add_record(&m, "portal.EXAMPLE", RR_AAAA, 300, "2001:db8::1");
@@ -112,7 +119,7 @@ static void names_compare_without_case(void **state)
 static void cname_chain_is_followed_in_any_order(void **state)
 {
 	struct message m = message_of(ID, ANSWERED, name, RR_A);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	add_record(&m, "c.example", RR_A, 300, "192.0.2.3");
@@ -128,7 +135,7 @@ static void cname_chain_is_followed_in_any_order(void **state)
 static void cname_loop_ends_without_address(void **state)
 {
 	struct message m = message_of(ID, ANSWERED, name, RR_A);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	add_record(&m, name, RR_CNAME, 300, "b.example");
@@ -142,7 +149,7 @@ static void cname_chain_of_sixteen_is_the_limit(void **state)
 	(void)state;
 	for (int links = 15; links <= 16; links++) {
 		struct message m = message_of(ID, ANSWERED, "n0.x", RR_A);
-		struct dns_answer a = { .n = 9 };
+		struct dns_answer a = {.n = 9};
 		char from[16], to[16];
 
 		for (int i = 0; i < links; i++) {
@@ -160,7 +167,7 @@ static void cname_chain_of_sixteen_is_the_limit(void **state)
 static void records_of_another_type_are_ignored(void **state)
 {
 	struct message m = message_of(ID, ANSWERED, name, RR_AAAA);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	add_record(&m, name, RR_A, 300, "192.0.2.1");
@@ -173,7 +180,7 @@ static void addresses_beyond_the_limit_are_dropped(void **state)
 	(void)state;
 	for (int count = DNS_MAX_ANSWERS; count <= DNS_MAX_ANSWERS + 1; count++) {
 		struct message m = message_of(ID, ANSWERED, name, RR_A);
-		struct dns_answer a = { .n = 9 };
+		struct dns_answer a = {.n = 9};
 		char text[IP_TEXT_MAX];
 
 		for (int i = 0; i < count; i++) {
@@ -189,9 +196,10 @@ static void no_such_name_lasts_as_long_as_the_soa_says_but_not_for_long(void **s
 {
 	static const struct {
 		uint32_t ttl, minimum, expect;
-	} rows[] = { { 900, 60, 60 }, { 20, 900, 20 }, { 86400, 86400, 300 }, { 0, 900, 0 }, { 900, 0x80000000, 0 } };
+	} rows[] = {
+	    {900, 60, 60}, {20, 900, 20}, {86400, 86400, 300}, {0, 900, 0}, {900, 0x80000000, 0}};
 	struct message m = message_of(ID, ANSWERED | NXDOMAIN, name, RR_A);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	assert_true(reads(&a, &m, name, DNS_A));
@@ -208,13 +216,13 @@ static void no_such_name_lasts_as_long_as_the_soa_says_but_not_for_long(void **s
 
 static void long_ttls_are_cut_and_negative_ones_are_zero(void **state)
 {
-	static const uint32_t ttls[][2] = { { 86400, 86400 }, { 86401, 86400 }, { 0x7fffffff, 86400 },
-		                            { 0x80000000, 0 }, { UINT32_MAX, 0 }, { 0, 0 } };
+	static const uint32_t ttls[][2] = {{86400, 86400},  {86401, 86400},  {0x7fffffff, 86400},
+					   {0x80000000, 0}, {UINT32_MAX, 0}, {0, 0}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(ttls) / sizeof(ttls[0]); i++) {
 		struct message m = message_of(ID, ANSWERED, name, RR_A);
-		struct dns_answer a = { .n = 9 };
+		struct dns_answer a = {.n = 9};
 
 		add_record(&m, name, RR_A, ttls[i][0], "192.0.2.1");
 		assert_true(reads(&a, &m, name, DNS_A));
@@ -225,7 +233,7 @@ static void long_ttls_are_cut_and_negative_ones_are_zero(void **state)
 static void truncation_and_rcode_are_told(void **state)
 {
 	struct message m = message_of(ID, ANSWERED | FLAG_TC, name, RR_A);
-	struct dns_answer a = { .n = 9 };
+	struct dns_answer a = {.n = 9};
 
 	(void)state;
 	assert_true(reads(&a, &m, name, DNS_A));
@@ -238,12 +246,12 @@ static void truncation_and_rcode_are_told(void **state)
 static void answers_to_something_else_are_refused(void **state)
 {
 	const struct message wrong[] = {
-		message_of(ID + 1, ANSWERED, name, RR_A),	     /* id */
-		message_of(ID, FLAG_RD_RA, name, RR_A),		     /* a query */
-		message_of(ID, ANSWERED | 0x2800, name, RR_A),	     /* an update */
-		message_of(ID, ANSWERED, "portal.example.net", RR_A), /* name */
-		message_of(ID, ANSWERED, name, RR_AAAA),	     /* type */
-		message_of(ID, ANSWERED, NULL, RR_A),		     /* no question */
+	    message_of(ID + 1, ANSWERED, name, RR_A),             /* id */
+	    message_of(ID, FLAG_RD_RA, name, RR_A),               /* a query */
+	    message_of(ID, ANSWERED | 0x2800, name, RR_A),        /* an update */
+	    message_of(ID, ANSWERED, "portal.example.net", RR_A), /* name */
+	    message_of(ID, ANSWERED, name, RR_AAAA),              /* type */
+	    message_of(ID, ANSWERED, NULL, RR_A),                 /* no question */
 	};
 	struct dns_answer a;
 
@@ -285,22 +293,22 @@ static void pointer_loop_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(query_asks_recursively_with_edns),
-		cmocka_unit_test(longest_name_fits_and_one_beyond_does_not),
-		cmocka_unit_test(what_is_no_name_makes_no_query),
-		cmocka_unit_test(addresses_and_smallest_ttl_are_read),
-		cmocka_unit_test(names_compare_without_case),
-		cmocka_unit_test(cname_chain_is_followed_in_any_order),
-		cmocka_unit_test(cname_loop_ends_without_address),
-		cmocka_unit_test(cname_chain_of_sixteen_is_the_limit),
-		cmocka_unit_test(records_of_another_type_are_ignored),
-		cmocka_unit_test(addresses_beyond_the_limit_are_dropped),
-		cmocka_unit_test(no_such_name_lasts_as_long_as_the_soa_says_but_not_for_long),
-		cmocka_unit_test(long_ttls_are_cut_and_negative_ones_are_zero),
-		cmocka_unit_test(truncation_and_rcode_are_told),
-		cmocka_unit_test(answers_to_something_else_are_refused),
-		cmocka_unit_test(every_truncated_datagram_is_refused),
-		cmocka_unit_test(pointer_loop_is_refused),
+	    cmocka_unit_test(query_asks_recursively_with_edns),
+	    cmocka_unit_test(longest_name_fits_and_one_beyond_does_not),
+	    cmocka_unit_test(what_is_no_name_makes_no_query),
+	    cmocka_unit_test(addresses_and_smallest_ttl_are_read),
+	    cmocka_unit_test(names_compare_without_case),
+	    cmocka_unit_test(cname_chain_is_followed_in_any_order),
+	    cmocka_unit_test(cname_loop_ends_without_address),
+	    cmocka_unit_test(cname_chain_of_sixteen_is_the_limit),
+	    cmocka_unit_test(records_of_another_type_are_ignored),
+	    cmocka_unit_test(addresses_beyond_the_limit_are_dropped),
+	    cmocka_unit_test(no_such_name_lasts_as_long_as_the_soa_says_but_not_for_long),
+	    cmocka_unit_test(long_ttls_are_cut_and_negative_ones_are_zero),
+	    cmocka_unit_test(truncation_and_rcode_are_told),
+	    cmocka_unit_test(answers_to_something_else_are_refused),
+	    cmocka_unit_test(every_truncated_datagram_is_refused),
+	    cmocka_unit_test(pointer_loop_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,10 @@
 #include "dns/message.h"
 #include "dns/resolver.h"
 
-enum { MAX_SOCKETS = 4 * RESOLVER_MAX_INFLIGHT, MAX_ANSWERS = 2 * RESOLVER_MAX_INFLIGHT };
+enum {
+	MAX_SOCKETS = 4 * RESOLVER_MAX_INFLIGHT,
+	MAX_ANSWERS = 2 * RESOLVER_MAX_INFLIGHT
+};
 
 /* A query that was sent and whose socket is open. */
 struct query {
@@ -56,7 +59,7 @@ static void drain(struct host *h)
 		case RESOLVER_OUT_QUERY:
 			assert_int_not_equal(out.query, 0);
 			q = slot(h, 0);
-			*q = (struct query){ .id = out.query, .server = out.server, .len = out.len };
+			*q = (struct query){.id = out.query, .server = out.server, .len = out.len};
 			memcpy(q->data, out.data, out.len);
 			q->type = asked(q->data, q->len, q->name);
 			h->sent++;
@@ -80,7 +83,7 @@ static unsigned sockets(const struct host *h)
 
 static void host_new(struct host *h, const char *conf)
 {
-	struct resolver_config cfg = { .log = NULL };
+	struct resolver_config cfg = {.log = NULL};
 
 	assert_true(sodium_init() >= 0);
 	memset(h, 0, sizeof(*h));
@@ -115,7 +118,8 @@ static bool asks_for(const struct host *h, uint16_t type)
 	return false;
 }
 
-static void deliver(struct host *h, const struct query *q, const struct endpoint *src, const struct message *m)
+static void deliver(struct host *h, const struct query *q, const struct endpoint *src,
+		    const struct message *m)
 {
 	resolver_datagram(h->r, q->id, src, m->at, m->len, h->now_us);
 	drain(h);
@@ -170,8 +174,8 @@ static void is_answered(const struct host *h, uint64_t token, const char *const 
 	assert_true(resolver_deadline(h->r) == NEVER_US);
 }
 
-#define ADDRESSES(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define NO_ADDRESSES   ((const char *const[]){ NULL })
+#define ADDRESSES(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define NO_ADDRESSES   ((const char *const[]){NULL})
 
 static void both_families_are_asked_at_once(void **state)
 {
@@ -366,7 +370,7 @@ static void other_servers_make_the_cache_void(void **state)
 
 static void silence_moves_on_over_servers_and_attempts(void **state)
 {
-	static const char *const order[] = { "192.0.2.53", "192.0.2.54", "192.0.2.53", "192.0.2.54" };
+	static const char *const order[] = {"192.0.2.53", "192.0.2.54", "192.0.2.53", "192.0.2.54"};
 	struct host h;
 	uint64_t start;
 
@@ -518,7 +522,7 @@ static void t42_stray_datagrams_are_ignored(void **state)
 	deliver(&h, q, &other, &m);
 	m.at[0] ^= 1;
 	deliver(&h, q, &q->server, &m);
-	deliver(&h, q, &q->server, &(struct message){ .len = 0 });
+	deliver(&h, q, &q->server, &(struct message){.len = 0});
 	m = message_of(0, ANSWERED, "portal.example", RR_AAAA);
 	memcpy(m.at, q->data, 2);
 	deliver(&h, q, &q->server, &m);
@@ -590,7 +594,8 @@ static void t19_link_local_server_answers_with_its_scope(void **state)
 	resolver_free(h.r);
 }
 
-/* The list of servers shrinks while a query is out: its server still counts, and the tries still end. */
+/* The list of servers shrinks while a query is out: its server still counts, and the tries still
+ * end. */
 static void new_configuration_does_not_disturb_what_is_under_way(void **state)
 {
 	struct host h;
@@ -717,34 +722,34 @@ static void servers_are_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_families_are_asked_at_once),
-		cmocka_unit_test(trailing_dot_is_of_no_matter),
-		cmocka_unit_test(literals_are_answered_without_a_query),
-		cmocka_unit_test(hosts_file_comes_first),
-		cmocka_unit_test(hosts_file_beats_what_was_cached),
-		cmocka_unit_test(names_that_cannot_be_asked_have_no_address),
-		cmocka_unit_test(answers_are_cached_for_their_ttl),
-		cmocka_unit_test(families_are_cached_each_for_its_own_ttl),
-		cmocka_unit_test(answers_with_ttl_zero_are_not_cached),
-		cmocka_unit_test(no_such_name_is_believed_for_a_while),
-		cmocka_unit_test(other_servers_make_the_cache_void),
-		cmocka_unit_test(silence_moves_on_over_servers_and_attempts),
-		cmocka_unit_test(nothing_happens_before_the_time_is_out),
-		cmocka_unit_test(failing_server_moves_on_at_once),
-		cmocka_unit_test(truncated_answer_without_address_moves_on),
-		cmocka_unit_test(failed_socket_moves_on_at_once),
-		cmocka_unit_test(servers_without_a_route_are_given_up_without_waiting),
-		cmocka_unit_test(every_query_has_a_new_id_and_socket),
-		cmocka_unit_test(t42_stray_datagrams_are_ignored),
-		cmocka_unit_test(answer_to_the_other_socket_is_ignored),
-		cmocka_unit_test(answer_after_the_socket_was_closed_is_ignored),
-		cmocka_unit_test(t19_link_local_server_answers_with_its_scope),
-		cmocka_unit_test(new_configuration_does_not_disturb_what_is_under_way),
-		cmocka_unit_test(sixty_four_names_are_looked_up_at_once_and_no_more),
-		cmocka_unit_test(all_names_may_time_out_together),
-		cmocka_unit_test(cache_at_its_limit_forgets_the_least_used),
-		cmocka_unit_test(ipv4_in_ipv6_clothes_is_given_as_ipv4),
-		cmocka_unit_test(servers_are_told),
+	    cmocka_unit_test(both_families_are_asked_at_once),
+	    cmocka_unit_test(trailing_dot_is_of_no_matter),
+	    cmocka_unit_test(literals_are_answered_without_a_query),
+	    cmocka_unit_test(hosts_file_comes_first),
+	    cmocka_unit_test(hosts_file_beats_what_was_cached),
+	    cmocka_unit_test(names_that_cannot_be_asked_have_no_address),
+	    cmocka_unit_test(answers_are_cached_for_their_ttl),
+	    cmocka_unit_test(families_are_cached_each_for_its_own_ttl),
+	    cmocka_unit_test(answers_with_ttl_zero_are_not_cached),
+	    cmocka_unit_test(no_such_name_is_believed_for_a_while),
+	    cmocka_unit_test(other_servers_make_the_cache_void),
+	    cmocka_unit_test(silence_moves_on_over_servers_and_attempts),
+	    cmocka_unit_test(nothing_happens_before_the_time_is_out),
+	    cmocka_unit_test(failing_server_moves_on_at_once),
+	    cmocka_unit_test(truncated_answer_without_address_moves_on),
+	    cmocka_unit_test(failed_socket_moves_on_at_once),
+	    cmocka_unit_test(servers_without_a_route_are_given_up_without_waiting),
+	    cmocka_unit_test(every_query_has_a_new_id_and_socket),
+	    cmocka_unit_test(t42_stray_datagrams_are_ignored),
+	    cmocka_unit_test(answer_to_the_other_socket_is_ignored),
+	    cmocka_unit_test(answer_after_the_socket_was_closed_is_ignored),
+	    cmocka_unit_test(t19_link_local_server_answers_with_its_scope),
+	    cmocka_unit_test(new_configuration_does_not_disturb_what_is_under_way),
+	    cmocka_unit_test(sixty_four_names_are_looked_up_at_once_and_no_more),
+	    cmocka_unit_test(all_names_may_time_out_together),
+	    cmocka_unit_test(cache_at_its_limit_forgets_the_least_used),
+	    cmocka_unit_test(ipv4_in_ipv6_clothes_is_given_as_ipv4),
+	    cmocka_unit_test(servers_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,9 @@
 
 static const uint8_t psk[32] = { 7 };
 
+/* Packets come at one time, and what follows from them is settled a little later. */
+enum { LAG_US = 3 };
+
 static struct endpoint ep(const char *text)
 {
 	struct endpoint out;
@@ -132,8 +135,10 @@ void world_look(struct world *w)
 	while (gateway_poll(w->g, &out)) {
 		if (out.kind == GATEWAY_OUT_PORTAL)
 			hear(w, &out.u.portal);
-		else
+		if (out.kind == GATEWAY_OUT_TUN) {
 			w->tun_set++;
+			w->tun_v4 = out.u.tun.v4;
+		}
 	}
 	txq_flush(w->txq);
 	take_packets(w);
@@ -152,7 +157,7 @@ static void handle(struct world *w, const struct gateway_input *in)
 	world_look(w);
 }
 
-void world_advance(struct world *w, uint64_t us)
+static void advance(struct world *w, uint64_t us, bool keep)
 {
 	struct gateway_input in = { .kind = GATEWAY_IN_TIMEOUT };
 	uint64_t end = w->now_us + us;
@@ -165,10 +170,22 @@ void world_advance(struct world *w, uint64_t us)
 			w->now_us = at;
 		}
 		handle(w, &in);
-		w->n_sent = 0;
+		if (!keep)
+			w->n_sent = 0;
 	}
 	w->wall_us += end - w->now_us;
 	w->now_us = end;
+}
+
+void world_advance(struct world *w, uint64_t us)
+{
+	advance(w, us, false);
+}
+
+void world_step(struct world *w, uint64_t us)
+{
+	w->n_sent = 0;
+	advance(w, us, true);
 }
 
 static void message(struct world *w, const char *text)
@@ -184,12 +201,33 @@ static void message(struct world *w, const char *text)
 	portal_msg_free(&env.msg);
 }
 
+void world_message(struct world *w, const char *event, const char *payload)
+{
+	static char text[65536];
+
+	snprintf(text, sizeof(text), "{\"topic\":\"gateway\",\"event\":\"%s\",\"payload\":%s}", event, payload);
+	message(w, text);
+}
+
+void world_joined(struct world *w, bool joined)
+{
+	struct gateway_input in = { .kind = joined ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST };
+
+	handle(w, &in);
+}
+
+void world_clock(struct world *w)
+{
+	struct gateway_input in = { .kind = GATEWAY_IN_CLOCK, .u.wall_us = w->wall_us };
+
+	handle(w, &in);
+}
+
 void world_init(struct world *w, bool with_relay)
 {
-	struct gateway_input joined = { .kind = GATEWAY_IN_PORTAL_JOINED };
 	char text[1024];
 
-	handle(w, &joined);
+	world_joined(w, true);
 	snprintf(text, sizeof(text),
 	         "{\"topic\":\"gateway\",\"event\":\"init\",\"payload\":{\"interface\":{\"ipv4\":\"100.64.0.1\",\"ipv6\":"
 	         "\"fd00:2021:1111::1\"},\"relays\":[%s]}}",
@@ -200,21 +238,34 @@ void world_init(struct world *w, bool with_relay)
 	message(w, text);
 }
 
-void world_authorize(struct world *w, const char *resource_id, const char *prefix, int64_t expires_at)
+static const char *either(const char *text, const char *otherwise)
 {
+	return text ? text : otherwise;
+}
+
+void world_flow(struct world *w, const struct world_flow *flow)
+{
+	const uint8_t *public_key = flow->key ? flow->key : wg_public_key(w->client_wg);
 	char text[2048], key[64], shared[64];
 
-	sodium_bin2base64(key, sizeof(key), wg_public_key(w->client_wg), 32, sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(key, sizeof(key), public_key, 32, sodium_base64_VARIANT_ORIGINAL);
 	sodium_bin2base64(shared, sizeof(shared), psk, 32, sodium_base64_VARIANT_ORIGINAL);
 	snprintf(text, sizeof(text),
-	         "{\"topic\":\"gateway\",\"event\":\"authorize_flow\",\"payload\":{\"ref\":\"r\",\"resource\":{\"type\":"
-	         "\"cidr\",\"id\":\"%s\",\"address\":\"%s\",\"name\":\"n\",\"filters\":[]},\"client\":{\"id\":\"" CLIENT_ID
-	         "\",\"public_key\":\"%s\",\"preshared_key\":\"%s\",\"ipv4\":\"100.64.0.10\",\"ipv6\":"
-	         "\"fd00:2021:1111::a\"},\"gateway_ice_credentials\":{\"username\":\"" GATEWAY_UFRAG
-	         "\",\"password\":\"" GATEWAY_PWD "\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
-	         "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}}",
-	         resource_id, prefix, key, shared, (long long)expires_at);
-	message(w, text);
+	         "{\"ref\":\"r\",\"resource\":{\"type\":\"cidr\",\"id\":\"%s\",\"address\":\"%s\",\"name\":\"n\","
+	         "\"filters\":[]},\"client\":{\"id\":\"%s\",\"public_key\":\"%s\",\"preshared_key\":\"%s\","
+	         "\"ipv4\":\"%s\",\"ipv6\":\"%s\"},\"gateway_ice_credentials\":{\"username\":\"" GATEWAY_UFRAG
+	         "\",\"password\":\"%s\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
+	         "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}",
+	         either(flow->resource, "31111111-2222-4333-8444-555555555555"), either(flow->prefix, "10.20.0.0/16"),
+	         either(flow->client, CLIENT_ID), key, shared, either(flow->v4, "100.64.0.10"),
+	         either(flow->v6, "fd00:2021:1111::a"), either(flow->gateway_pwd, GATEWAY_PWD),
+	         (long long)flow->expires_at);
+	world_message(w, "authorize_flow", text);
+}
+
+void world_authorize(struct world *w, const char *resource_id, const char *prefix, int64_t expires_at)
+{
+	world_flow(w, &(struct world_flow){ .resource = resource_id, .prefix = prefix, .expires_at = expires_at });
 }
 
 void world_reject(struct world *w, const char *resource_id)
@@ -248,6 +299,7 @@ void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *
 	memcpy(in.data, data, len);
 	in.dst = w->host;
 	gateway_udp_in(w->g, &in, 1, w->tun, w->now_us);
+	w->now_us += LAG_US;
 	world_look(w);
 }
 
@@ -278,7 +330,7 @@ static void relay_answer(struct world *w, const struct stun_msg *msg)
 
 void world_relay_answers(struct world *w)
 {
-	for (size_t i = 0; i < w->n_sent; i++) {
+	for (size_t i = 0; i < w->n_sent && !w->mute_relay; i++) {
 		struct stun_msg msg;
 		struct datagram d = w->sent[i];
 
@@ -368,6 +420,25 @@ bool world_handshake(struct world *w)
 	return answered && wg_can_seal(w->client_peer, w->now_us);
 }
 
+size_t world_initiation(struct world *w, uint8_t *out, size_t cap)
+{
+	struct wg_event event;
+	size_t len = 0;
+
+	wg_peer_set_path(w->client_peer, true, w->now_us);
+	(void)wg_can_seal(w->client_peer, w->now_us);
+	wg_peer_timeout(w->client_peer, w->now_us + US_PER_S);
+	while (wg_peer_poll(w->client_peer, &event, w->now_us)) {
+		if (event.kind != WG_EVENT_SEND || wg_classify(event.data, event.len) != WG_INITIATION)
+			continue;
+		assert_true(event.len <= cap);
+		memcpy(out, event.data, event.len);
+		len = event.len;
+	}
+	assert_true(len > 0);
+	return len;
+}
+
 void world_from_client(struct world *w, const uint8_t *packet, size_t len)
 {
 	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + WORLD_BUFFER] = { 0 };
@@ -386,6 +457,7 @@ void world_from_tun(struct world *w, uint8_t *packet, size_t len)
 
 	w->n_sent = 0;
 	gateway_tun_in(w->g, &hdr, packet, len, w->now_us);
+	w->now_us += LAG_US;
 	world_look(w);
 }
 

@@ -10,7 +10,7 @@
 #include "wireguard/wg.h"
 
 enum {
-	WORLD_MAX_SENT = 128,
+	WORLD_MAX_SENT = 1024,
 	WORLD_MAX_PACKETS = 64,
 	WORLD_BUFFER = 2048,
 };
@@ -30,6 +30,7 @@ struct world {
 	struct wg *client_wg;		/* the client's end */
 	struct wg_peer *client_peer;
 	uint64_t now_us, wall_us;
+	bool mute_relay;		/* the relay answers nothing */
 	struct datagram sent[WORLD_MAX_SENT];
 	size_t n_sent;
 	uint8_t packets[WORLD_MAX_PACKETS][WORLD_BUFFER];
@@ -37,6 +38,7 @@ struct world {
 	/* what the portal was told */
 	unsigned int authorized, no_relays, announced, invalidated, tun_set;
 	char last_candidate[512];
+	struct ip_addr tun_v4;
 	struct endpoint relay, relayed, host, client;
 };
 
@@ -47,11 +49,27 @@ void world_free(struct world *w);
 void world_look(struct world *w);
 void world_forget(struct world *w);
 void world_advance(struct world *w, uint64_t us);
+void world_step(struct world *w, uint64_t us);	/* keeps what was sent meanwhile */
 
 /* Portal messages. */
 void world_init(struct world *w, bool with_relay);
 void world_authorize(struct world *w, const char *resource_id, const char *prefix, int64_t expires_at);
 void world_reject(struct world *w, const char *resource_id);
+
+/* The same with members of the client's choice; NULL: as world_authorize() has them. */
+struct world_flow {
+	const char *client, *resource, *prefix, *v4, *v6, *gateway_pwd;
+	const uint8_t *key;	/* 32 bytes */
+	int64_t expires_at;
+};
+void world_flow(struct world *w, const struct world_flow *flow);
+
+/* Any other message of the portal; the channel that comes and goes. */
+void world_message(struct world *w, const char *event, const char *payload);
+void world_joined(struct world *w, bool joined);
+
+/* The clock tick that the loop gives each second. */
+void world_clock(struct world *w);
 void world_client_candidate(struct world *w, const char *text);
 
 /* Play the relay until it has nothing to answer. */
@@ -69,6 +87,9 @@ void world_from_tun(struct world *w, uint8_t *packet, size_t len);
 
 /* Opens what went to the client as WireGuard data; false when there is none. */
 bool world_client_receives(struct world *w, uint8_t *packet, size_t *len);
+
+/* The client's next handshake initiation as bytes. */
+size_t world_initiation(struct world *w, uint8_t *out, size_t cap);
 
 /* A datagram at the gateway's socket. */
 void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len);

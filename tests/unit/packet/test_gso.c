@@ -13,9 +13,10 @@
 #include "build.h"
 
 enum {
-	MSS = 1000,
 	CAP = 70000
 };
+
+#define MSS ((size_t)1000)
 
 static uint8_t super[CAP];
 

@@ -19,6 +19,8 @@ enum { MAX_OUT = 65536 };
 
 struct world {
 	struct portal_channel *ch;
+	struct log *log;
+	unsigned int log_lines;
 	struct rng_seeded seed;
 	uint64_t now_us;
 	/* what the channel said since the last look */
@@ -32,6 +34,15 @@ static uint64_t wall_s(void *ctx)
 {
 	(void)ctx;
 	return 1790000000;
+}
+
+static void count_line(void *ctx, const char *line, size_t len)
+{
+	struct world *w = ctx;
+
+	(void)len;
+	assert_null(strstr(line, "SECRET"));
+	w->log_lines++;
 }
 
 static void look(struct world *w)
@@ -212,6 +223,7 @@ static void join_it(struct world *w)
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
+	struct log_config log = { .filter = "debug", .write = count_line, .ctx = w };
 	struct portal_channel_config cfg = {
 		.host = "portal.example",
 		.request_target = "/gateway/websocket?x=1",
@@ -223,6 +235,8 @@ static int setup(void **state)
 	};
 
 	w->now_us = 1000;
+	w->log = log_new(&log, NULL, 0);
+	cfg.log = w->log;
 	cfg.rng = rng_from_seed(&w->seed, 7);
 	w->ch = portal_channel_new(&cfg);
 	feed_kind(w, PORTAL_IN_START);
@@ -236,6 +250,7 @@ static int teardown(void **state)
 	struct world *w = *state;
 
 	portal_channel_free(w->ch);
+	log_free(w->log);
 	free(w);
 	return 0;
 }
@@ -494,6 +509,211 @@ static void frames_may_arrive_in_single_bytes(void **state)
 	assert_int_equal(w->messages, 1);
 }
 
+static void close_frame_says(struct world *w, uint16_t code)
+{
+	uint8_t opcode;
+	const char *payload = first_frame(w, &opcode);
+
+	assert_int_equal(opcode, 8);
+	assert_int_equal((uint8_t)payload[0] << 8 | (uint8_t)payload[1], code);
+	assert_int_equal(w->lost, 1);
+	assert_int_equal(w->hang_ups, 1);
+	assert_int_equal(w->fatals, 0);
+}
+
+static void masked_frame_is_refused_wherever_it_is_cut(void **state)
+{
+	struct world *w = *state;
+	/* "{}" and a ping, both unmasked, then a masked "{}". */
+	static const char frames[] = "\x81\x02{}\x89\x00\x81\x82\x00\x00\x00\x00{}";
+
+	for (size_t cut = 1; cut < sizeof(frames) - 1; cut++) {
+		join_it(w);
+		feed_bytes(w, frames, cut);
+		if (w->lost == 0)
+			feed_bytes(w, frames + cut, sizeof(frames) - 1 - cut);
+		if (w->written[0] == (char)0x8a) {
+			uint8_t opcode;
+
+			first_frame(w, &opcode);
+		}
+		close_frame_says(w, 1002);
+		advance(w, 2 * US_PER_S);
+	}
+}
+
+static void long_lengths_do_not_confuse_the_search_for_masks(void **state)
+{
+	struct world *w = *state;
+	static uint8_t frame[70010] = { 0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70 };	/* 70,000 bytes */
+
+	join_it(w);
+	memset(frame + 10, ' ', 70000);
+	memcpy(frame + 10, INIT, strlen(INIT));
+	feed_bytes(w, frame, sizeof(frame));
+	assert_int_equal(w->messages, 1);
+	push_text(w, INIT);
+	assert_int_equal(w->messages, 2);
+}
+
+static void message_over_the_cap_ends_with_1009(void **state)
+{
+	struct world *w = *state;
+	static const char announced[] = "\x81\x7f\x00\x00\x00\x00\x00\x40\x00\x01{";	/* 4 MiB + 1 */
+	static uint8_t fragment[4 + 65535] = { 0x01, 126, 0xff, 0xff };
+
+	join_it(w);
+	feed_bytes(w, announced, sizeof(announced) - 1);
+	close_frame_says(w, 1009);
+	advance(w, 2 * US_PER_S);
+	join_it(w);
+	memset(fragment + 4, ' ', 65535);
+	fragment[0] = 0x01;
+	for (int i = 0; i < 64; i++) {
+		feed_bytes(w, fragment, sizeof(fragment));
+		fragment[0] = 0x00;
+		assert_int_equal(w->lost, 0);
+	}
+	feed_bytes(w, fragment, sizeof(fragment));	/* the 65th would pass 4 MiB */
+	close_frame_says(w, 1009);
+}
+
+static void ping_inside_a_message_and_alone_start_no_message_timer(void **state)
+{
+	struct world *w = *state;
+
+	join_it(w);
+	push_frame(w, 9, "");
+	advance(w, 35 * US_PER_S);	/* three heartbeats unanswered, which is allowed */
+	assert_int_equal(w->lost, 0);
+	push_text(w, INIT);
+	assert_int_equal(w->messages, 1);
+}
+
+static void endless_fragments_end_after_thirty_seconds(void **state)
+{
+	struct world *w = *state;
+	char text[160];
+
+	join_it(w);
+	feed_bytes(w, "\x01\x01{", 3);
+	for (int i = 1; i <= 29; i++) {
+		advance(w, US_PER_S);
+		feed_bytes(w, "\x00\x01 ", 3);
+		/* Control frames in between and answered heartbeats make no difference. */
+		snprintf(text, sizeof(text), "\x89%c", 0);
+		feed_bytes(w, text, 2);
+		assert_int_equal(w->lost, 0);
+	}
+	advance(w, US_PER_S);
+	assert_int_equal(w->lost, 1);
+}
+
+static void equal_messages_wait_once_for_the_join(void **state)
+{
+	struct world *w = *state;
+	struct portal_in in = { .kind = PORTAL_IN_SEND };
+
+	connect_it(w);
+	for (int i = 0; i < 300; i++) {
+		in.u.send.kind = PORTAL_SEND_NO_RELAYS;
+		feed(w, &in);
+	}
+	in.u.send.kind = PORTAL_SEND_FLOW_AUTHORIZED;
+	in.u.send.flow_ref = "a";
+	feed(w, &in);
+	push_text(w, JOIN_OK);
+	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"no_relays\",\"payload\":{},\"ref\":1}");
+	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"flow_authorized\",\"payload\":{\"ref\":\"a\"},\"ref\":2}");
+	assert_int_equal(w->n_written, 0);
+}
+
+static void queue_of_256_is_held_one_more_drops_the_connection(void **state)
+{
+	struct world *w = *state;
+	struct portal_in in = { .kind = PORTAL_IN_SEND };
+	char ref[16];
+
+	connect_it(w);
+	in.u.send.kind = PORTAL_SEND_FLOW_AUTHORIZED;
+	in.u.send.flow_ref = ref;
+	for (int i = 0; i < 256; i++) {
+		snprintf(ref, sizeof(ref), "%d", i);
+		feed(w, &in);
+	}
+	assert_int_equal(w->hang_ups, 0);
+	snprintf(ref, sizeof(ref), "more");
+	feed(w, &in);
+	assert_int_equal(w->hang_ups, 1);
+}
+
+static void flood_of_odd_messages_is_logged_in_few_lines(void **state)
+{
+	struct world *w = *state;
+
+	join_it(w);
+	w->log_lines = 0;
+	for (int i = 0; i < 1000; i++) {
+		push_text(w, "{\"event\":\"strange\",\"payload\":{\"secret\":\"SECRET\"}}");
+		push_text(w, "SECRET");
+		push_frame(w, 2, "SECRET");
+		push_text(w, "{\"event\":\"phx_reply\",\"ref\":5,\"payload\":{\"status\":\"error\"}}");
+	}
+	assert_in_range(w->log_lines, 1, 20);
+	assert_int_equal(w->lost, 0);
+}
+
+static void huge_retry_after_and_huge_answers_are_cut(void **state)
+{
+	struct world *w = *state;
+	static const char busy[] = "HTTP/1.1 503 X\r\nRetry-After: 99999999999\r\nContent-Length: 0\r\n\r\n";
+	char line[1024];
+
+	feed_kind(w, PORTAL_IN_CONNECTED);
+	feed_bytes(w, busy, sizeof(busy) - 1);
+	assert_in_range(portal_channel_deadline(w->ch) - w->now_us, 300 * US_PER_S, 330 * US_PER_S);
+	advance(w, 330 * US_PER_S);
+	feed_kind(w, PORTAL_IN_CONNECTED);
+	forget(w);
+	feed_bytes(w, "HTTP/1.1 200 OK\r\n", 17);
+	memset(line, 'x', sizeof(line));
+	for (int i = 0; i < 15; i++)
+		feed_bytes(w, line, sizeof(line));
+	assert_int_equal(w->hang_ups, 0);
+	feed_bytes(w, line, sizeof(line));
+	assert_int_equal(w->hang_ups, 1);
+}
+
+static void join_refused_is_retried_unknown_disconnect_too(void **state)
+{
+	struct world *w = *state;
+
+	connect_it(w);
+	push_text(w, "{\"event\":\"phx_reply\",\"ref\":0,\"payload\":{\"status\":\"error\",\"response\":{\"reason\":\"busy\"}}}");
+	assert_int_equal(w->fatals, 0);
+	assert_int_equal(w->hang_ups, 1);
+	advance(w, 2 * US_PER_S);
+	join_it(w);
+	push_text(w, "{\"topic\":\"gateway\",\"event\":\"disconnect\",\"ref\":null,\"payload\":{\"reason\":\"whim\"}}");
+	assert_int_equal(w->lost, 1);
+	assert_int_equal(w->fatals, 0);
+}
+
+static void control_frames_that_break_the_rules_drop(void **state)
+{
+	struct world *w = *state;
+	/* A ping of 126 bytes, a fragmented ping, a continuation of nothing. */
+	static const char *const bad[] = { "\x89\x7e\x00\x7e", "\x09\x01x", "\x80\x01x" };
+	static const size_t len[] = { 4, 3, 3 };
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		join_it(w);
+		feed_bytes(w, bad[i], len[i]);
+		assert_int_equal(w->lost, 1);
+		advance(w, 2 * US_PER_S);
+	}
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -516,6 +736,17 @@ int main(void)
 		CASE(message_that_drips_for_thirty_seconds_drops),
 		CASE(shutdown_sends_a_close_frame),
 		CASE(frames_may_arrive_in_single_bytes),
+		CASE(masked_frame_is_refused_wherever_it_is_cut),
+		CASE(long_lengths_do_not_confuse_the_search_for_masks),
+		CASE(message_over_the_cap_ends_with_1009),
+		CASE(ping_inside_a_message_and_alone_start_no_message_timer),
+		CASE(endless_fragments_end_after_thirty_seconds),
+		CASE(equal_messages_wait_once_for_the_join),
+		CASE(queue_of_256_is_held_one_more_drops_the_connection),
+		CASE(flood_of_odd_messages_is_logged_in_few_lines),
+		CASE(huge_retry_after_and_huge_answers_are_cut),
+		CASE(join_refused_is_retried_unknown_disconnect_too),
+		CASE(control_frames_that_break_the_rules_drop),
 	};
 
 	portal_json_init();

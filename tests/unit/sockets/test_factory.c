@@ -1,4 +1,5 @@
-/* The source cache and its generations. The numbers are those of the socket factory's list of tests. */
+/* The source cache and its generations. The numbers are those of the socket factory's list of
+ * tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +11,10 @@
 
 #include "world.h"
 
-enum { LOCAL = 2, BLACKHOLE = 6 };
+enum {
+	LOCAL = 2,
+	BLACKHOLE = 6
+};
 
 static void t1_cold_cache_looks_up_once(void **state)
 {
@@ -24,7 +28,8 @@ static void t1_cold_cache_looks_up_once(void **state)
 	assert_int_equal(world_counters(&w).misses, 1);
 	assert_int_equal(w.lines, 1);
 	assert_int_equal(w.resolved_lines, 1);
-	assert_non_null(strstr(w.last_line, "src=192.0.2.10 dst=203.0.113.5 ifindex=2 gateway=192.0.2.1 table=254"));
+	assert_non_null(strstr(
+	    w.last_line, "src=192.0.2.10 dst=203.0.113.5 ifindex=2 gateway=192.0.2.1 table=254"));
 	assert_non_null(strstr(w.last_line, "generation=1 took_us=3"));
 	world_free(&w);
 }
@@ -47,7 +52,7 @@ static void t2_second_socket_of_the_factory_hits(void **state)
 static void t3_another_port_of_the_destination_hits(void **state)
 {
 	struct factory_route route, again;
-	struct endpoint a = { .ip = ip("203.0.113.5"), .port = 53 }, b = { .ip = a.ip, .port = 3478 };
+	struct endpoint a = {.ip = ip("203.0.113.5"), .port = 53}, b = {.ip = a.ip, .port = 3478};
 	struct world w;
 
 	(void)state;
@@ -160,6 +165,26 @@ static void t8_sends_with_the_source_of_the_new_network(void **state)
 	world_free(&w);
 }
 
+/* What was waiting to be read is not news: events that the lookup reads before it asks make no
+ * answer stale. */
+static void t8_events_read_before_the_question_make_no_answer_stale(void **state)
+{
+	struct factory_route route;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	w.resets_on_lookup = 1;
+	w.resets_before_the_question = true;
+	assert_int_equal(world_resolve(&w, "203.0.113.5", 0, &route), FACTORY_OK);
+	assert_int_equal(w.lookups, 1);
+	assert_int_equal(world_counters(&w).stale_discards, 0);
+	assert_int_equal(route.generation, 2);
+	world_expect(&w, "203.0.113.5", "192.0.2.10");
+	assert_int_equal(w.lookups, 1);
+	world_free(&w);
+}
+
 static void t9_overtaken_twice_drops_without_a_loop(void **state)
 {
 	struct factory_route route;
@@ -199,7 +224,8 @@ static void t10_route_into_the_tunnel_is_refused(void **state)
 		world_says(&w, "203.0.113.3", 0, by_table);
 		factory_flush(w.f, "test");
 		assert_int_equal(world_resolve(&w, "203.0.113.3", 0, &route),
-		                 table >= 0x2021fd00 && table <= 0x2021fd02 ? FACTORY_VIA_TUNNEL : FACTORY_OK);
+				 table >= 0x2021fd00 && table <= 0x2021fd02 ? FACTORY_VIA_TUNNEL
+									    : FACTORY_OK);
 	}
 	world_free(&w);
 }
@@ -509,7 +535,8 @@ static void flushes_are_logged_once_in_half_a_second(void **state)
 	for (int i = 0; i < 5; i++)
 		factory_flush(w.f, "network event");
 	assert_int_equal(w.flush_lines, 1);
-	assert_non_null(strstr(w.last_line, "cause=\"network event\" entries=1 generation=2 suppressed=0"));
+	assert_non_null(
+	    strstr(w.last_line, "cause=\"network event\" entries=1 generation=2 suppressed=0"));
 	w.now_us += 500 * US_PER_MS;
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
 	factory_flush(w.f, "network event");
@@ -568,7 +595,8 @@ static void unpinned_destination_can_be_evicted(void **state)
 	world_expect(&w, "203.0.113.1", "192.0.2.10");
 	factory_unpin(w.f, &relay);
 	for (uint32_t i = 0; i < 2 * FACTORY_MAX_POSITIVE; i++) {
-		memcpy(dst.bytes + 1, (const uint8_t[3]){ (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i }, 3);
+		memcpy(dst.bytes + 1,
+		       (const uint8_t[3]){(uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i}, 3);
 		assert_int_equal(factory_resolve(w.f, &dst, 0, w.now_us, &route), FACTORY_OK);
 	}
 	lookups = w.lookups;
@@ -580,37 +608,38 @@ static void unpinned_destination_can_be_evicted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(t1_cold_cache_looks_up_once),
-		cmocka_unit_test(t2_second_socket_of_the_factory_hits),
-		cmocka_unit_test(t3_another_port_of_the_destination_hits),
-		cmocka_unit_test(t4_two_factories_share_nothing),
-		cmocka_unit_test(t5_ten_thousand_one_shot_sends_look_up_once),
-		cmocka_unit_test(t6_reset_makes_the_next_send_look_up),
-		cmocka_unit_test(t7_eight_resolvers_look_up_eight_times),
-		cmocka_unit_test(t8_answer_overtaken_by_a_reset_is_looked_up_again),
-		cmocka_unit_test(t8_sends_with_the_source_of_the_new_network),
-		cmocka_unit_test(t9_overtaken_twice_drops_without_a_loop),
-		cmocka_unit_test(t10_route_into_the_tunnel_is_refused),
-		cmocka_unit_test(t11_index_of_a_deleted_tunnel_is_accepted_under_another_name),
-		cmocka_unit_test(t14_candidates_of_a_missing_family_cost_two_lookups_a_second),
-		cmocka_unit_test(t16_families_of_one_name_never_mix),
-		cmocka_unit_test(t16_source_of_the_other_family_is_refused),
-		cmocka_unit_test(t17_scopes_of_a_link_local_address_are_two_entries),
-		cmocka_unit_test(t18_link_local_without_scope_is_refused_without_lookup),
-		cmocka_unit_test(t24_blackhole_makes_a_negative_entry),
-		cmocka_unit_test(t33_hostile_destinations_stay_within_the_table),
-		cmocka_unit_test(t33_hostile_unreachable_destinations_push_out_no_route),
-		cmocka_unit_test(t33_table_at_its_limit_and_one_beyond),
-		cmocka_unit_test(t35_only_loopback_left_is_no_source),
-		cmocka_unit_test(t36_own_address_is_accepted_as_local),
-		cmocka_unit_test(t37_malformed_answer_is_not_remembered),
-		cmocka_unit_test(own_tunnel_address_is_never_a_source),
-		cmocka_unit_test(refusal_is_believed_for_a_second_and_a_hit_does_not_renew_it),
-		cmocka_unit_test(flush_makes_every_entry_a_miss),
-		cmocka_unit_test(flushes_are_logged_once_in_half_a_second),
-		cmocka_unit_test(invalidation_of_an_older_generation_does_nothing),
-		cmocka_unit_test(invalidation_reaches_every_scope),
-		cmocka_unit_test(unpinned_destination_can_be_evicted),
+	    cmocka_unit_test(t1_cold_cache_looks_up_once),
+	    cmocka_unit_test(t2_second_socket_of_the_factory_hits),
+	    cmocka_unit_test(t3_another_port_of_the_destination_hits),
+	    cmocka_unit_test(t4_two_factories_share_nothing),
+	    cmocka_unit_test(t5_ten_thousand_one_shot_sends_look_up_once),
+	    cmocka_unit_test(t6_reset_makes_the_next_send_look_up),
+	    cmocka_unit_test(t7_eight_resolvers_look_up_eight_times),
+	    cmocka_unit_test(t8_answer_overtaken_by_a_reset_is_looked_up_again),
+	    cmocka_unit_test(t8_sends_with_the_source_of_the_new_network),
+	    cmocka_unit_test(t8_events_read_before_the_question_make_no_answer_stale),
+	    cmocka_unit_test(t9_overtaken_twice_drops_without_a_loop),
+	    cmocka_unit_test(t10_route_into_the_tunnel_is_refused),
+	    cmocka_unit_test(t11_index_of_a_deleted_tunnel_is_accepted_under_another_name),
+	    cmocka_unit_test(t14_candidates_of_a_missing_family_cost_two_lookups_a_second),
+	    cmocka_unit_test(t16_families_of_one_name_never_mix),
+	    cmocka_unit_test(t16_source_of_the_other_family_is_refused),
+	    cmocka_unit_test(t17_scopes_of_a_link_local_address_are_two_entries),
+	    cmocka_unit_test(t18_link_local_without_scope_is_refused_without_lookup),
+	    cmocka_unit_test(t24_blackhole_makes_a_negative_entry),
+	    cmocka_unit_test(t33_hostile_destinations_stay_within_the_table),
+	    cmocka_unit_test(t33_hostile_unreachable_destinations_push_out_no_route),
+	    cmocka_unit_test(t33_table_at_its_limit_and_one_beyond),
+	    cmocka_unit_test(t35_only_loopback_left_is_no_source),
+	    cmocka_unit_test(t36_own_address_is_accepted_as_local),
+	    cmocka_unit_test(t37_malformed_answer_is_not_remembered),
+	    cmocka_unit_test(own_tunnel_address_is_never_a_source),
+	    cmocka_unit_test(refusal_is_believed_for_a_second_and_a_hit_does_not_renew_it),
+	    cmocka_unit_test(flush_makes_every_entry_a_miss),
+	    cmocka_unit_test(flushes_are_logged_once_in_half_a_second),
+	    cmocka_unit_test(invalidation_of_an_older_generation_does_nothing),
+	    cmocka_unit_test(invalidation_reaches_every_scope),
+	    cmocka_unit_test(unpinned_destination_can_be_evicted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

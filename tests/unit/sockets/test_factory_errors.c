@@ -1,4 +1,5 @@
-/* What a failed send does to the cache, the source, segmentation and ICE. The numbers are those of the factory's list of tests. */
+/* What a failed send does to the cache, the source, segmentation and ICE. The numbers are those of
+ * the factory's list of tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,8 @@
 
 static struct factory_send_error failed(struct world *w, const char *dst, uint32_t scope, int error)
 {
-	struct factory_send_error e = { .dst = { .ip = ip(dst), .port = 3478, .scope = scope }, .error = error };
+	struct factory_send_error e = {.dst = {.ip = ip(dst), .port = 3478, .scope = scope},
+				       .error = error};
 
 	assert_int_equal(factory_resolve(w->f, &e.dst.ip, scope, w->now_us, &e.route), FACTORY_OK);
 	return e;
@@ -47,7 +49,7 @@ static void t20_stale_ipv6_source_is_replaced_and_segmentation_kept(void **state
 
 static void t21_stale_ipv4_source_is_replaced(void **state)
 {
-	static const int errors[] = { ENETUNREACH, EADDRNOTAVAIL, ENODEV, EINVAL };
+	static const int errors[] = {ENETUNREACH, EADDRNOTAVAIL, ENODEV, EINVAL};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
@@ -58,7 +60,8 @@ static void t21_stale_ipv4_source_is_replaced(void **state)
 		world_new(&w);
 		e = failed(&w, "203.0.113.5", 0, errors[i]);
 		w.v4 = way("192.0.2.11", 2, "eth0");
-		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &route), FACTORY_RETRY_SOURCE);
+		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &route),
+				 FACTORY_RETRY_SOURCE);
 		is_source(&route, "192.0.2.11");
 		assert_int_equal(w.lookups, 2);
 		assert_int_equal(world_counters(&w).negatives, 0);
@@ -166,7 +169,7 @@ static void t22_einval_without_segmentation_drops(void **state)
 
 static void t23_source_fixed_by_the_caller_is_reported_dead(void **state)
 {
-	static const int errors[] = { EINVAL, ENETUNREACH, EADDRNOTAVAIL, ENODEV };
+	static const int errors[] = {EINVAL, ENETUNREACH, EADDRNOTAVAIL, ENODEV};
 	struct factory_send_error e;
 	struct factory_route route;
 	struct world w;
@@ -177,7 +180,8 @@ static void t23_source_fixed_by_the_caller_is_reported_dead(void **state)
 		e = failed(&w, "203.0.113.5", 0, errors[i]);
 		e.fixed_source = true;
 		e.used_gso = true;
-		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &route), FACTORY_REPORT_DEAD);
+		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &route),
+				 FACTORY_REPORT_DEAD);
 	}
 	assert_int_equal(w.lookups, 1);
 	assert_int_equal(world_counters(&w).flushes, 0);
@@ -231,7 +235,7 @@ static void t40_error_storm_over_many_destinations(void **state)
 
 static void firewall_and_unreachable_host_make_a_short_negative_entry(void **state)
 {
-	static const int errors[] = { EHOSTUNREACH, EACCES, EPERM };
+	static const int errors[] = {EHOSTUNREACH, EACCES, EPERM};
 	struct factory_route route;
 
 	(void)state;
@@ -276,7 +280,8 @@ static void eio_is_retried_uncut_once(void **state)
 		e = failed(&w, "203.0.113.5", 0, EIO);
 		e.used_gso = true;
 		e.fixed_source = fixed == 1;
-		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &e.route), FACTORY_RETRY_UNCUT);
+		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &e.route),
+				 FACTORY_RETRY_UNCUT);
 		e.retried_gso = true;
 		assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &e.route), FACTORY_DROP);
 	}
@@ -326,22 +331,22 @@ static void failed_send_to_a_link_local_address_concerns_its_scope(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(t20_stale_ipv6_source_is_replaced_and_segmentation_kept),
-		cmocka_unit_test(t21_stale_ipv4_source_is_replaced),
-		cmocka_unit_test(t21_new_route_may_overwrite_the_old_one),
-		cmocka_unit_test(t21_stale_source_spoils_the_entries_of_other_destinations),
-		cmocka_unit_test(t21_retried_once_then_a_negative_entry),
-		cmocka_unit_test(t21_no_route_any_more_drops),
-		cmocka_unit_test(t22_persistent_einval_is_retried_uncut_once),
-		cmocka_unit_test(t22_einval_without_segmentation_drops),
-		cmocka_unit_test(t23_source_fixed_by_the_caller_is_reported_dead),
-		cmocka_unit_test(t40_error_storm_is_at_most_ten_rechecks_a_second),
-		cmocka_unit_test(t40_error_storm_over_many_destinations),
-		cmocka_unit_test(firewall_and_unreachable_host_make_a_short_negative_entry),
-		cmocka_unit_test(firewall_error_with_a_fixed_source_leaves_the_cache_alone),
-		cmocka_unit_test(eio_is_retried_uncut_once),
-		cmocka_unit_test(other_errors_touch_nothing),
-		cmocka_unit_test(failed_send_to_a_link_local_address_concerns_its_scope),
+	    cmocka_unit_test(t20_stale_ipv6_source_is_replaced_and_segmentation_kept),
+	    cmocka_unit_test(t21_stale_ipv4_source_is_replaced),
+	    cmocka_unit_test(t21_new_route_may_overwrite_the_old_one),
+	    cmocka_unit_test(t21_stale_source_spoils_the_entries_of_other_destinations),
+	    cmocka_unit_test(t21_retried_once_then_a_negative_entry),
+	    cmocka_unit_test(t21_no_route_any_more_drops),
+	    cmocka_unit_test(t22_persistent_einval_is_retried_uncut_once),
+	    cmocka_unit_test(t22_einval_without_segmentation_drops),
+	    cmocka_unit_test(t23_source_fixed_by_the_caller_is_reported_dead),
+	    cmocka_unit_test(t40_error_storm_is_at_most_ten_rechecks_a_second),
+	    cmocka_unit_test(t40_error_storm_over_many_destinations),
+	    cmocka_unit_test(firewall_and_unreachable_host_make_a_short_negative_entry),
+	    cmocka_unit_test(firewall_error_with_a_fixed_source_leaves_the_cache_alone),
+	    cmocka_unit_test(eio_is_retried_uncut_once),
+	    cmocka_unit_test(other_errors_touch_nothing),
+	    cmocka_unit_test(failed_send_to_a_link_local_address_concerns_its_scope),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

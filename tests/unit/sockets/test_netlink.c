@@ -13,7 +13,12 @@
 #include "sockets/netlink.h"
 #include "vectors.h"
 
-enum { HEADER = 16, UNICAST = 1, LOCAL = 2, MARK_SEQ = 7 };
+enum {
+	HEADER = 16,
+	UNICAST = 1,
+	LOCAL = 2,
+	MARK_SEQ = 7
+};
 
 static const uint32_t mark = 0xfd002021;
 
@@ -32,7 +37,7 @@ static struct bytes unhex(const char *text)
 
 static struct ip_addr ip(const char *text)
 {
-	struct ip_addr out = { .family = IP_NONE };
+	struct ip_addr out = {.family = IP_NONE};
 
 	assert_true(ip_parse(&out, text, strlen(text)));
 	return out;
@@ -56,7 +61,7 @@ static struct nl_msg only(const struct bytes *b)
 	assert_true(nl_next(&msg, b->at, b->len, &at, &bad));
 	assert_false(bad);
 	assert_int_equal(at, b->len);
-	assert_false(nl_next(&(struct nl_msg){ .seq = 0 }, b->at, b->len, &at, &bad));
+	assert_false(nl_next(&(struct nl_msg){.seq = 0}, b->at, b->len, &at, &bad));
 	assert_false(bad);
 	return msg;
 }
@@ -199,7 +204,10 @@ static void kernel_errors_are_positive_errnos(void **state)
 static void dump_of_addresses_gives_one_message_each(void **state)
 {
 	static const char *const texts[] = {
-		"127.0.0.1", "192.0.2.10", "::1", "2001:db8::10",
+	    "127.0.0.1",
+	    "192.0.2.10",
+	    "::1",
+	    "2001:db8::10",
 	};
 	struct bytes b = unhex(DUMP_ADDRESSES);
 	struct nl_msg msg;
@@ -301,7 +309,8 @@ static void datagram_with_several_messages_is_read_to_its_end(void **state)
 static void t37_every_truncation_is_malformed(void **state)
 {
 	static const char *const whole[] = {
-		REPLY_V4, REPLY_V6, REPLY_BLACKHOLE, EVENT_NEW_RULE, EVENT_NEW_ADDR6, EVENT_DEL_LINK, EVENT_NEXTHOP,
+	    REPLY_V4,        REPLY_V6,       REPLY_BLACKHOLE, EVENT_NEW_RULE,
+	    EVENT_NEW_ADDR6, EVENT_DEL_LINK, EVENT_NEXTHOP,
 	};
 
 	(void)state;
@@ -323,11 +332,12 @@ static void t37_message_cut_inside_an_attribute_is_malformed(void **state)
 	for (size_t len = HEADER + 12; len < b.len; len++) {
 		struct bytes cut = b;
 
-		memcpy(cut.at, &(uint32_t){ (uint32_t)len }, 4);
+		memcpy(cut.at, &(uint32_t){(uint32_t)len}, 4);
 		if (!is_malformed(cut.at, len))
 			whole++;
 	}
-	/* Before the first and after each of eight attributes but the last; the padding of none counts. */
+	/* Before the first and after each of eight attributes but the last; the padding of none
+	 * counts. */
 	assert_in_range(whole, 7, 9);
 }
 
@@ -340,7 +350,7 @@ static void t37_length_below_the_header_is_malformed(void **state)
 		memcpy(b.at, &len, sizeof(len));
 		assert_true(is_malformed(b.at, b.len));
 	}
-	memcpy(b.at, &(uint32_t){ UINT32_MAX }, 4);
+	memcpy(b.at, &(uint32_t){UINT32_MAX}, 4);
 	assert_true(is_malformed(b.at, b.len));
 }
 
@@ -361,7 +371,8 @@ static size_t attribute(const struct bytes *b, uint16_t type)
 
 static void t37_attributes_of_a_wrong_length_are_malformed(void **state)
 {
-	static const uint16_t types[] = { 1, 4, 5, 7, 15 }; /* destination, interface, gateway, source, table */
+	static const uint16_t types[] = {1, 4, 5, 7,
+					 15}; /* destination, interface, gateway, source, table */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -371,6 +382,20 @@ static void t37_attributes_of_a_wrong_length_are_malformed(void **state)
 			memcpy(b.at + attribute(&b, types[i]), &len, sizeof(len));
 			assert_true(is_malformed(b.at, b.len));
 		}
+	}
+}
+
+/* 36 bytes of cache statistics under the name of an attribute of four. */
+static void t37_attributes_that_are_too_long_are_malformed(void **state)
+{
+	static const uint16_t types[] = {1, 4, 5, 6, 7, 15};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		struct bytes b = unhex(REPLY_V4);
+
+		memcpy(b.at + attribute(&b, 12) + 2, &types[i], sizeof(types[i]));
+		assert_true(is_malformed(b.at, b.len));
 	}
 }
 
@@ -385,7 +410,7 @@ static void t37_prefix_longer_than_its_address_is_malformed(void **state)
 
 static void t37_impossible_errno_is_malformed(void **state)
 {
-	static const uint32_t values[] = { 1, 0x7fffffff, 0x80000000, 0xffffefff };
+	static const uint32_t values[] = {1, 0x7fffffff, 0x80000000, 0xffffefff};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
@@ -406,7 +431,8 @@ static void acknowledgement_is_error_zero(void **state)
 	assert_int_equal(only(&b).error, 0);
 }
 
-/* A bridge announces its ports as links of its own family; taken for links, a port that leaves would be a link that went away. */
+/* A bridge announces its ports as links of its own family; taken for links, a port that leaves
+ * would be a link that went away. */
 static void other_families_are_none_of_ours(void **state)
 {
 	struct bytes b = unhex(EVENT_DEL_LINK);
@@ -424,36 +450,37 @@ static void nothing_of_a_reply_that_does_not_match_is_hidden(void **state)
 	struct bytes b = unhex(REPLY_V4);
 
 	(void)state;
-	memcpy(b.at + 8, &(uint32_t){ 99 }, 4);
+	memcpy(b.at + 8, &(uint32_t){99}, 4);
 	assert_int_equal(only(&b).seq, 99);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(route_requests_are_those_that_the_kernel_answered),
-		cmocka_unit_test(requests_do_not_fit_into_less_room),
-		cmocka_unit_test(dump_requests_have_the_sizes_of_their_bodies),
-		cmocka_unit_test(ipv4_answer_has_source_gateway_and_table),
-		cmocka_unit_test(ipv6_answer_has_source_gateway_table_and_metric),
-		cmocka_unit_test(answers_have_the_true_table_in_both_families),
-		cmocka_unit_test(own_address_is_local_without_gateway),
-		cmocka_unit_test(kernel_errors_are_positive_errnos),
-		cmocka_unit_test(dump_of_addresses_gives_one_message_each),
-		cmocka_unit_test(events_of_addresses_name_interface_and_flags),
-		cmocka_unit_test(events_of_routes_name_prefix_interface_and_table),
-		cmocka_unit_test(events_of_links_name_state_and_carrier),
-		cmocka_unit_test(events_of_rules_name_mark_table_and_inversion),
-		cmocka_unit_test(datagram_with_several_messages_is_read_to_its_end),
-		cmocka_unit_test(t37_every_truncation_is_malformed),
-		cmocka_unit_test(t37_message_cut_inside_an_attribute_is_malformed),
-		cmocka_unit_test(t37_length_below_the_header_is_malformed),
-		cmocka_unit_test(t37_attributes_of_a_wrong_length_are_malformed),
-		cmocka_unit_test(t37_prefix_longer_than_its_address_is_malformed),
-		cmocka_unit_test(t37_impossible_errno_is_malformed),
-		cmocka_unit_test(acknowledgement_is_error_zero),
-		cmocka_unit_test(other_families_are_none_of_ours),
-		cmocka_unit_test(nothing_of_a_reply_that_does_not_match_is_hidden),
+	    cmocka_unit_test(route_requests_are_those_that_the_kernel_answered),
+	    cmocka_unit_test(requests_do_not_fit_into_less_room),
+	    cmocka_unit_test(dump_requests_have_the_sizes_of_their_bodies),
+	    cmocka_unit_test(ipv4_answer_has_source_gateway_and_table),
+	    cmocka_unit_test(ipv6_answer_has_source_gateway_table_and_metric),
+	    cmocka_unit_test(answers_have_the_true_table_in_both_families),
+	    cmocka_unit_test(own_address_is_local_without_gateway),
+	    cmocka_unit_test(kernel_errors_are_positive_errnos),
+	    cmocka_unit_test(dump_of_addresses_gives_one_message_each),
+	    cmocka_unit_test(events_of_addresses_name_interface_and_flags),
+	    cmocka_unit_test(events_of_routes_name_prefix_interface_and_table),
+	    cmocka_unit_test(events_of_links_name_state_and_carrier),
+	    cmocka_unit_test(events_of_rules_name_mark_table_and_inversion),
+	    cmocka_unit_test(datagram_with_several_messages_is_read_to_its_end),
+	    cmocka_unit_test(t37_every_truncation_is_malformed),
+	    cmocka_unit_test(t37_message_cut_inside_an_attribute_is_malformed),
+	    cmocka_unit_test(t37_length_below_the_header_is_malformed),
+	    cmocka_unit_test(t37_attributes_of_a_wrong_length_are_malformed),
+	    cmocka_unit_test(t37_attributes_that_are_too_long_are_malformed),
+	    cmocka_unit_test(t37_prefix_longer_than_its_address_is_malformed),
+	    cmocka_unit_test(t37_impossible_errno_is_malformed),
+	    cmocka_unit_test(acknowledgement_is_error_zero),
+	    cmocka_unit_test(other_families_are_none_of_ours),
+	    cmocka_unit_test(nothing_of_a_reply_that_does_not_match_is_hidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,11 +9,14 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-enum { UNICAST = 1, TABLE_MAIN = 254 };
+enum {
+	UNICAST = 1,
+	TABLE_MAIN = 254
+};
 
 struct ip_addr ip(const char *text)
 {
-	struct ip_addr out = { .family = IP_NONE };
+	struct ip_addr out = {.family = IP_NONE};
 
 	if (!ip_parse(&out, text, strlen(text)))
 		fail_msg("%s is no address", text);
@@ -22,7 +25,7 @@ struct ip_addr ip(const char *text)
 
 struct factory_lookup way(const char *source, uint32_t ifindex, const char *ifname)
 {
-	struct factory_lookup found = { .type = UNICAST, .ifindex = ifindex, .table = TABLE_MAIN };
+	struct factory_lookup found = {.type = UNICAST, .ifindex = ifindex, .table = TABLE_MAIN};
 
 	found.prefsrc = ip(source);
 	found.gateway = ip(found.prefsrc.family == IP_V4 ? "192.0.2.1" : "2001:db8::1");
@@ -33,7 +36,7 @@ struct factory_lookup way(const char *source, uint32_t ifindex, const char *ifna
 
 struct factory_lookup no_way(int error)
 {
-	return (struct factory_lookup){ .error = error };
+	return (struct factory_lookup){.error = error};
 }
 
 static void on_line(void *ctx, const char *line, size_t len)
@@ -54,7 +57,8 @@ static void on_line(void *ctx, const char *line, size_t len)
 		w->loud_lines++;
 }
 
-static void on_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out)
+static void on_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope,
+		      struct factory_lookup *out)
 {
 	struct world *w = ctx;
 
@@ -66,15 +70,17 @@ static void on_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, stru
 	if (w->resets_on_lookup > 0) {
 		w->resets_on_lookup--;
 		factory_reset(w->f, "test");
+		if (w->resets_before_the_question)
+			out->generation = factory_generation(w->f);
 	}
 }
 
 void world_new(struct world *w)
 {
-	struct log_config log = { .format = LOG_HUMAN, .filter = "trace", .write = on_line, .ctx = w };
+	struct log_config log = {
+	    .format = LOG_HUMAN, .filter = "trace", .write = on_line, .ctx = w};
 	struct factory_config cfg = {
-		.lookup = on_lookup, .ctx = w, .tun_ifindex = WORLD_TUN, .tun_name = "tun-firezone"
-	};
+	    .lookup = on_lookup, .ctx = w, .tun_ifindex = WORLD_TUN, .tun_name = "tun-firezone"};
 
 	assert_true(sodium_init() >= 0);
 	memset(w, 0, sizeof(*w));
@@ -97,7 +103,7 @@ void world_free(struct world *w)
 
 void world_says(struct world *w, const char *dst, uint32_t scope, struct factory_lookup found)
 {
-	struct world_answer answer = { .dst = ip(dst), .scope = scope, .found = found };
+	struct world_answer answer = {.dst = ip(dst), .scope = scope, .found = found};
 
 	for (size_t i = 0; i < w->n_answers; i++) {
 		if (ip_eq(&w->answers[i].dst, &answer.dst) && w->answers[i].scope == scope) {
@@ -109,7 +115,8 @@ void world_says(struct world *w, const char *dst, uint32_t scope, struct factory
 	w->answers[w->n_answers++] = answer;
 }
 
-enum factory_refusal world_resolve(struct world *w, const char *dst, uint32_t scope, struct factory_route *out)
+enum factory_refusal world_resolve(struct world *w, const char *dst, uint32_t scope,
+				   struct factory_route *out)
 {
 	struct ip_addr to = ip(dst);
 

@@ -1,12 +1,16 @@
 /*
- * A host without a kernel: the lookup, the clock and the log behind a factory under test, and what was asked of them.
+ * A host without a kernel: the lookup, the clock and the log behind a factory under test, and what
+ * was asked of them.
  */
 #ifndef TESTS_UNIT_SOCKETS_WORLD_H
 #define TESTS_UNIT_SOCKETS_WORLD_H
 
 #include "sockets/factory.h"
 
-enum { WORLD_ANSWERS = 16, WORLD_TUN = 9 };
+enum {
+	WORLD_ANSWERS = 16,
+	WORLD_TUN = 9
+};
 
 /* What the lookup says of one destination instead of the default. */
 struct world_answer {
@@ -21,7 +25,8 @@ struct world {
 	struct rng_seeded seed;
 	uint64_t now_us;
 	unsigned lookups;
-	unsigned resets_on_lookup; /* so many of the next lookups are overtaken by a reset */
+	unsigned resets_on_lookup;       /* so many of the next lookups are overtaken by a reset */
+	bool resets_before_the_question; /* the lookup says that it saw the reset */
 	unsigned lines, resolved_lines, refused_lines, flush_lines, loud_lines;
 	char last_line[4096];
 	struct world_answer answers[WORLD_ANSWERS];
@@ -29,7 +34,8 @@ struct world {
 	struct factory_lookup v4, v6; /* of everything else */
 };
 
-/* A dual-stack host: 192.0.2.10 and 2001:db8::10 on eth0 (2), default routes in table main. Freed with world_free(). */
+/* A dual-stack host: 192.0.2.10 and 2001:db8::10 on eth0 (2), default routes in table main. Freed
+ * with world_free(). */
 void world_new(struct world *w);
 void world_free(struct world *w);
 
@@ -42,7 +48,8 @@ struct factory_lookup no_way(int error);
 /* From now on the lookup of @dst says this. */
 void world_says(struct world *w, const char *dst, uint32_t scope, struct factory_lookup found);
 
-enum factory_refusal world_resolve(struct world *w, const char *dst, uint32_t scope, struct factory_route *out);
+enum factory_refusal world_resolve(struct world *w, const char *dst, uint32_t scope,
+				   struct factory_route *out);
 
 /* Resolves, and fails the test unless it comes to this source. */
 void world_expect(struct world *w, const char *dst, const char *source);
