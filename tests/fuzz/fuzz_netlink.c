@@ -94,14 +94,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	static const uint8_t public_v4[4] = {203, 0, 113, 5};
 	static const uint8_t public_v6[16] = {0x20, 1, 0xd, 0xb8, 5};
 	struct ip_addr dst[2] = {ip_v4(public_v4), ip_v6(public_v6)};
-	struct nl_msg msg, before;
+	uint8_t untouched[sizeof(struct nl_msg)];
+	struct nl_msg msg;
 	size_t at = 0, last = 0;
 	bool bad = false;
 
 	if (sodium_init() < 0)
 		return 0;
 	memset(&msg, 0x5a, sizeof(msg));
-	before = msg;
+	memset(untouched, 0x5a, sizeof(untouched));
 	for (int i = 0; nl_next(&msg, data, len, &at, &bad); i++) {
 		BUG_ON(bad || at <= last || at > len);
 		check_message(&msg);
@@ -114,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		memset(&msg, 0x5a, sizeof(msg));
 	}
 	BUG_ON(at != last || (!bad && at != len));
-	BUG_ON(memcmp(&msg, &before, sizeof(msg)) != 0);
+	BUG_ON(memcmp((const uint8_t *)&msg, untouched, sizeof(untouched)) != 0);
 	if (len >= 20) {
 		dst[0] = ip_v4(data);
 		dst[1] = ip_v6(data + 4);

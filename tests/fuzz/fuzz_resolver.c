@@ -159,7 +159,7 @@ static void answer_event(struct run *run, struct reader *r)
 		OPT_LEN = 11
 	};
 	struct socket *s = any_socket(run, r);
-	uint8_t flags = rd_u8(r), ttl = rd_u8(r), buf[DNS_MAX_QUERY + 64];
+	uint8_t flags = rd_u8(r), ttl = rd_u8(r), buf[DNS_MAX_QUERY + 64] = {0};
 	struct writer w = writer_of(buf, sizeof(buf));
 	struct endpoint src;
 	bool v6;

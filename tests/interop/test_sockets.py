@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import socket
 import struct
@@ -25,7 +26,10 @@ import harness  # noqa: E402 (the helper's other end, from the attack tests)
 
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
-HOST, PEER = "fzsock-host", "fzsock-peer"
+# Several runs may go on at once; what a killed one left is cleared by the next.
+PREFIX = "fzsock"
+HOST, PEER = f"{PREFIX}{os.getpid()}-host", f"{PREFIX}{os.getpid()}-peer"
+ANSWER_SECONDS = 30
 OK, NO_ROUTE, VIA_TUNNEL, NO_SOURCE = range(4)
 RESOLVED = "Resolved best route outside of tunnel interface"
 REFUSED = "No usable route outside of tunnel"
@@ -67,13 +71,16 @@ def host_ip(*words):
 
 
 def clear():
-    for name in (HOST, PEER):
-        if os.path.exists(f"/run/netns/{name}"):
-            for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True,
-                                      check=True).stdout.split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), 9)
-            ip("netns", "del", name)
+    """Removes our namespaces and those of runs that are no more, with what is inside."""
+    for path in pathlib.Path("/run/netns").glob(f"{PREFIX}[0-9]*-*"):
+        owner = int(re.match(rf"{PREFIX}(\d+)-", path.name).group(1))
+        if owner != os.getpid() and os.path.exists(f"/proc/{owner}"):
+            continue
+        for pid in subprocess.run(["ip", "netns", "pids", path.name], capture_output=True, text=True,
+                                  check=True).stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+        ip("netns", "del", path.name)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +129,7 @@ class Probe:
         self.start = self.answer()
 
     def answer(self):
+        assert select.select([self.process.stdout], [], [], ANSWER_SECONDS)[0], "no answer\n" + self.log()
         line = self.process.stdout.readline()
         assert line, self.log()
         self.helper.drain()
@@ -150,7 +158,11 @@ class Probe:
 
     def stop(self):
         self.process.stdin.close()
-        status = self.process.wait(10)
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
         self.helper.stop()
         assert status == 0, self.log()[-4000:]
         assert "Sanitizer" not in self.log()

@@ -306,5 +306,6 @@ int main(int argc, char **argv)
 	}
 	rc = run(&front);
 	boot_wipe(&front.boot);
+	log_free(front.log);
 	return fail(&front, rc);
 }
