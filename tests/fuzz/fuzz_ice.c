@@ -1,5 +1,5 @@
 /*
- * One ICE agent under an arbitrary sequence of events: candidates, signed and raw STUN messages,
+ * One ICE agent (covers ice.c, candidates.c, pairs.c, checks.c) under an arbitrary sequence of events: candidates, signed and raw STUN messages,
  * answers to its own checks, time. Each event is a byte that says which, then its parameters. After
  * each: tables within their limits, destinations that a peer may make us use, sources that are
  * ours, well-formed signed messages, a deadline in the future, a final failure.

@@ -1,5 +1,5 @@
 /*
- * STUN messages: whatever decodes lies inside the datagram, and what it says survives being written
+ * STUN messages (covers stun.c, seal.c): whatever decodes lies inside the datagram, and what it says survives being written
  * and read again.
  */
 #include <stdint.h>
