@@ -7,13 +7,13 @@ packages=(
 	# build
 	build-essential clang clang-format clang-tidy cmake ninja-build pkg-config git
 	libcap-ng-dev libcjson-dev libcmocka-dev libevent-dev libldns-dev libmnl-dev libseccomp-dev libsodium-dev
-	libssl-dev libwslay-dev uthash-dev llvm libclang-rt-14-dev
+	libssl-dev libwslay-dev llvm libclang-rt-14-dev
 	# what the demo and the interoperability tests put around the gateway
 	ca-certificates coturn curl dnsmasq-base iperf3 iproute2 iputils-ping libcap2-bin nftables nginx-light openssl
 	procps python3 python3-aioice python3-aiohttp python3-pytest util-linux wireguard-go wireguard-tools
 	# other tests
-	checkpolicy cloc lcov policycoreutils python3-cryptography selinux-policy-default selinux-policy-dev
-	semodule-utils setools strace systemd tcpdump tshark valgrind
+	checkpolicy cloc policycoreutils selinux-policy-default selinux-policy-dev
+	semodule-utils setools strace systemd shellcheck valgrind
 )
 
 if [ "${1:-}" = --list ]; then

@@ -217,7 +217,7 @@ bool json_integer(const cJSON *object, const char *key, int64_t *out)
 	const cJSON *item = json_member(object, key);
 	double v;
 
-	if (!cJSON_IsNumber(item))
+	if (!item || !cJSON_IsNumber(item))
 		return false;
 	v = item->valuedouble;
 	if (!(v >= -limit && v <= limit) || v != (double)(int64_t)v)
