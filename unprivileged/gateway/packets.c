@@ -128,15 +128,22 @@ static void ice_in(struct gateway *g, const struct arrival *in, const struct stu
 	conn_feed(c, &input);
 }
 
-/* ICE's STUN or WireGuard, by the bytes. */
-static void peer_in(struct gateway *g, struct arrival *in, struct coalescer *tun)
+/* Never inlined: the message would be cleared for every packet, WireGuard's too. */
+static __attribute__((noinline)) void stun_in(struct gateway *g, const struct arrival *in)
 {
 	struct stun_msg msg;
 
+	if (stun_msg_read(&msg, in->data, in->len))
+		ice_in(g, in, &msg);
+}
+
+/* ICE's STUN or WireGuard, by the bytes. */
+static void peer_in(struct gateway *g, struct arrival *in, struct coalescer *tun)
+{
 	if (wg_classify(in->data, in->len) != WG_NOT_WIREGUARD)
 		wireguard_in(g, in, tun);
-	else if (in->data[0] <= STUN_FIRST_BYTE_MAX && stun_msg_read(&msg, in->data, in->len))
-		ice_in(g, in, &msg);
+	else if (in->data[0] <= STUN_FIRST_BYTE_MAX)
+		stun_in(g, in);
 }
 
 static void stun_from_relay(struct gateway *g, struct relay *relay, const struct arrival *in)

@@ -129,6 +129,7 @@ struct loop {
 	unsigned int dns_pooled[2];
 	struct dns_query dns_queries[DNS_QUERIES];
 	/* life */
+	uint64_t timer_at_us;		/* what the timer is set to */
 	uint64_t clock_at_us, stop_at_us;	/* next wall-clock tick; end of the shutdown's wait */
 	bool stopping;
 	int status;
@@ -171,12 +172,13 @@ void routes_close(struct loop *l);
 /* names.c: the resolver's sockets and files. */
 void names_refill(struct loop *l);
 void names_read_files(struct loop *l);
-void names_settle(struct loop *l);
+/* True if there was anything to carry out. */
+bool names_settle(struct loop *l);
 void names_close(struct loop *l);
 
 /* portal_io.c */
 MUST_CHECK int portal_open(struct loop *l, const struct boot *boot, char *err, size_t err_len);
-void portal_settle(struct loop *l);
+bool portal_settle(struct loop *l);
 void portal_resolved(struct loop *l, const struct resolver_out *answer);
 void portal_in(struct loop *l, enum portal_in_kind kind, const char *reason);
 bool portal_flushed(const struct loop *l);

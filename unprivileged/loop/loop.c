@@ -15,7 +15,7 @@
 enum {
 	CLOCK_TICK_S = 1,		/* how often the core hears the wall clock */
 	SHUTDOWN_MS = 1000,
-	SHUTDOWN_POLL_MS = 20,
+	SHUTDOWN_POLL_US = 20000,
 };
 
 uint64_t now_us(void)
@@ -36,12 +36,15 @@ uint64_t wall_us(void)
 
 /* --- carrying out what the core says --- */
 
-static void gateway_settle(struct loop *l)
+static bool gateway_settle(struct loop *l)
 {
 	struct gateway_output out;
+	bool any = false;
 
 	while (gateway_poll(l->gateway, &out)) {
 		struct portal_in in = { .kind = PORTAL_IN_SEND };
+
+		any = true;
 
 		switch (out.kind) {
 		case GATEWAY_OUT_PORTAL:
@@ -53,6 +56,7 @@ static void gateway_settle(struct loop *l)
 			break;
 		}
 	}
+	return any;
 }
 
 static void set_timer(struct loop *l)
@@ -63,6 +67,9 @@ static void set_timer(struct loop *l)
 
 	at = min_u64(at, resolver_deadline(l->resolver));
 	at = min_u64(at, l->clock_at_us);
+	if (at == l->timer_at_us)
+		return;
+	l->timer_at_us = at;
 	wait = at > now ? at - now : 0;
 	tv.tv_sec = (time_t)(wait / US_PER_S);
 	tv.tv_usec = (suseconds_t)(wait % US_PER_S);
@@ -71,13 +78,15 @@ static void set_timer(struct loop *l)
 
 void loop_settle(struct loop *l)
 {
-	/* Each may give the others something to do; all three are quiet after a few rounds. */
-	for (int round = 0; round < 4; round++) {
-		names_settle(l);
-		portal_settle(l);
-		gateway_settle(l);
+	/* Each may give the others something to do. Mostly none has anything: one look at each, then sleep. */
+	for (int round = 0; round < SETTLE_ROUNDS; round++) {
+		bool any = names_settle(l);
+
+		any = portal_settle(l) || any;
+		any = gateway_settle(l) || any;
+		if (!any)
+			break;
 	}
-	portal_settle(l);
 	txq_flush(l->txq);
 	set_timer(l);
 }
@@ -91,6 +100,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	l->timer_at_us = NEVER_US;	/* it has fired: to be set anew */
 	if (l->clock_at_us <= now) {
 		struct gateway_input clock = { .kind = GATEWAY_IN_CLOCK, .u.wall_us = wall_us() };
 
@@ -111,7 +121,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void on_shutdown_poll(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
-	struct timeval wait = { .tv_usec = SHUTDOWN_POLL_MS * 1000 };
+	struct timeval wait = { .tv_usec = SHUTDOWN_POLL_US };
 
 	(void)fd;
 	(void)what;

@@ -148,12 +148,14 @@ static bool query_send(struct loop *l, const struct resolver_out *out)
 	return true;
 }
 
-void names_settle(struct loop *l)
+bool names_settle(struct loop *l)
 {
 	struct resolver_out out;
 	struct dns_query *q;
+	bool any = false;
 
 	while (resolver_poll(l->resolver, &out)) {
+		any = true;
 		switch (out.kind) {
 		case RESOLVER_OUT_QUERY:
 			if (!query_send(l, &out))
@@ -169,6 +171,7 @@ void names_settle(struct loop *l)
 			break;
 		}
 	}
+	return any;
 }
 
 void names_close(struct loop *l)

@@ -361,12 +361,16 @@ static void carry_out(struct loop *l, struct portal_out *out)
 	}
 }
 
-void portal_settle(struct loop *l)
+bool portal_settle(struct loop *l)
 {
 	struct portal_out out;
+	bool any = false;
 
-	while (portal_channel_poll(l->portal.channel, &out))
+	while (portal_channel_poll(l->portal.channel, &out)) {
+		any = true;
 		carry_out(l, &out);
+	}
+	return any;
 }
 
 static char *token_copy(struct loop *l, const char *token)

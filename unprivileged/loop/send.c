@@ -44,7 +44,7 @@ int send_from(int fd, const struct endpoint *src, const struct endpoint *dst, ui
 {
 	struct sockaddr_storage to;
 	union control control;
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	struct iovec iov = { .iov_len = len };
 	struct msghdr msg = {
 		.msg_name = &to,
 		.msg_namelen = sockaddr_of(&to, dst),
@@ -55,6 +55,7 @@ int send_from(int fd, const struct endpoint *src, const struct endpoint *dst, ui
 	int tos = ecn;
 	uint16_t size = (uint16_t)segment;
 
+	memcpy(&iov.iov_base, &data, sizeof(data));	/* the type lacks a const: sendmsg() only reads there */
 	memset(&control, 0, sizeof(control));
 	add_source(&msg, &src->ip);
 	if (ecn != 0 && dst->ip.family == IP_V4)

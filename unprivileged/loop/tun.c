@@ -12,7 +12,7 @@ enum {
 	TUN_RETRY_S = 1,
 };
 
-static bool tun_read(struct loop *l)
+static bool tun_read(struct loop *l, uint64_t now)
 {
 	uint8_t *buf = l->tun_buffer + TUN_ALIGN;
 	struct vnet_hdr hdr;
@@ -29,20 +29,21 @@ static bool tun_read(struct loop *l)
 	}
 	l->tun_reads++;
 	if (n > VNET_HDR_LEN && vnet_hdr_read(&hdr, buf))
-		gateway_tun_in(l->gateway, &hdr, buf + VNET_HDR_LEN, (size_t)n - VNET_HDR_LEN, now_us());
+		gateway_tun_in(l->gateway, &hdr, buf + VNET_HDR_LEN, (size_t)n - VNET_HDR_LEN, now);
 	return true;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
+	uint64_t now = now_us();	/* one for all: a wake-up takes far less than any timer's unit */
 
 	(void)fd;
 	(void)what;
 	for (int i = 0; i < TUN_READS; i++)
-		if (!tun_read(l) || l->udp[0].blocked || l->udp[1].blocked)
+		if (!tun_read(l, now) || l->udp[0].blocked || l->udp[1].blocked)
 			break;
-	gateway_packets_done(l->gateway, now_us());
+	gateway_packets_done(l->gateway, now);
 	loop_settle(l);
 }
 

@@ -1,5 +1,7 @@
 #include "packet/ip.h"
 
+#include <string.h>
+
 #include "packet/bytes.h"
 #include "packet/checksum.h"
 #include "packet/field.h"
@@ -89,6 +91,13 @@ static bool options_route(struct reader options)
 	return false;
 }
 
+/* @ip is zeroed. */
+static inline void set_address(struct ip_addr *ip, uint8_t family, const uint8_t *bytes, size_t len)
+{
+	ip->family = family;
+	memcpy(ip->bytes, bytes, len);
+}
+
 static enum ip_verdict v4_parse(struct ip_view *v, struct reader *r)
 {
 	const uint8_t *h = rd_bytes(r, V4_MIN_LEN);
@@ -108,8 +117,8 @@ static enum ip_verdict v4_parse(struct ip_view *v, struct reader *r)
 	v->l4_offset = header_len;
 	v->tos = h[V4_TOS];
 	v->proto = h[V4_PROTO];
-	v->src = ip_v4(h + V4_SRC);
-	v->dst = ip_v4(h + V4_DST);
+	set_address(&v->src, IP_V4, h + V4_SRC, 4);
+	set_address(&v->dst, IP_V4, h + V4_DST, 4);
 	v->has_source_route = options.left > 0 && options_route(options);
 	return v->proto == IP_PROTO_ICMPV6 ? IP_MALFORMED : IP_OK;
 }
@@ -153,8 +162,8 @@ static enum ip_verdict v6_parse(struct ip_view *v, struct reader *r)
 		return IP_MALFORMED;
 	v->tos = (uint8_t)(h[0] << 4 | h[1] >> 4);
 	v->proto = h[V6_NEXT];
-	v->src = ip_v6(h + V6_SRC);
-	v->dst = ip_v6(h + V6_DST);
+	set_address(&v->src, IP_V6, h + V6_SRC, 16);
+	set_address(&v->dst, IP_V6, h + V6_DST, 16);
 	verdict = v6_extensions(v, r);
 	if (verdict != IP_OK)
 		return verdict;
@@ -309,29 +318,35 @@ static bool l4_parse(struct ip_view *v, struct reader *r)
 	}
 }
 
+static enum ip_verdict parse(struct ip_view *v, struct reader *r)
+{
+	enum ip_verdict verdict = IP_MALFORMED;
+
+	if (v->version == 4)
+		verdict = v4_parse(v, r);
+	else if (v->version == 6)
+		verdict = v6_parse(v, r);
+	if (verdict == IP_OK && !l4_parse(v, r))
+		verdict = IP_MALFORMED;
+	return verdict;
+}
+
+/* Parsed in place: a view built here and copied stalls on its own narrow stores. */
 enum ip_verdict ip_parse_packet(struct ip_view *out, uint8_t *data, size_t len, size_t max)
 {
-	struct ip_view v = {.data = data, .len = len};
 	struct reader r = reader_of(data, len);
 	enum ip_verdict verdict;
 
-	if (len > max)
-		return IP_TOO_LONG;
-	if (len == 0)
-		return IP_MALFORMED;
-	v.version = data[0] >> 4;
-	if (v.version == 4)
-		verdict = v4_parse(&v, &r);
-	else if (v.version == 6)
-		verdict = v6_parse(&v, &r);
-	else
-		return IP_MALFORMED;
+	*out = (struct ip_view){.data = NULL};
+	if (len == 0 || len > max)
+		return len == 0 ? IP_MALFORMED : IP_TOO_LONG;
+	out->data = data;
+	out->len = len;
+	out->version = data[0] >> 4;
+	verdict = parse(out, &r);
 	if (verdict != IP_OK)
-		return verdict;
-	if (!l4_parse(&v, &r))
-		return IP_MALFORMED;
-	*out = v;
-	return IP_OK;
+		*out = (struct ip_view){.data = NULL};
+	return verdict;
 }
 
 uint8_t ip_ecn(const struct ip_view *view)

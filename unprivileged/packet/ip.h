@@ -65,7 +65,7 @@ MUST_CHECK size_t ip_trim(const uint8_t *data, size_t len);
 enum ip_verdict { IP_OK, IP_MALFORMED, IP_FRAGMENT, IP_TOO_LONG };
 
 /*
- * Parse one packet of at most @max bytes (IP_INNER_MTU, or IP_MAX_SUPER for what comes from the TUN before it is cut up). *out is set only on IP_OK.
+ * Parse one packet of at most @max bytes (IP_INNER_MTU, or IP_MAX_SUPER for what comes from the TUN before it is cut up). *out is all zero after a failure.
  */
 MUST_CHECK enum ip_verdict ip_parse_packet(struct ip_view *out, uint8_t *data, size_t len, size_t max);
 

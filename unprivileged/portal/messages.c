@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ice/candidate.h"
 #include "portal/json.h"
 
 enum { MAX_AUTHORIZATIONS = 65536, MAX_DISCONNECTED = 64 };
@@ -65,6 +64,8 @@ static bool filters_read(struct resource *out, const cJSON *array)
 	if (!list_new(array, RESOURCE_MAX_FILTERS, sizeof(*out->filters), &list, &out->n_filters))
 		return false;
 	out->filters = list;
+	if (!list)
+		return true;
 	cJSON_ArrayForEach(item, array)
 	{
 		if (!filter_read(&out->filters[i++], item))
@@ -161,6 +162,8 @@ static bool authorizations_read(struct portal_init *out, const cJSON *array)
 	              &out->n_authorizations))
 		return false;
 	out->authorizations = list;
+	if (!list)
+		return true;
 	cJSON_ArrayForEach(item, array)
 	{
 		struct tunnel_authorization *a = &out->authorizations[i++];
@@ -241,20 +244,18 @@ static bool candidates_read(struct portal_msg *out, const cJSON *payload)
 
 	if (!json_uuid(payload, "client_id", &msg->client) || !cJSON_IsArray(array))
 		return false;
-	msg->texts = calloc(PORTAL_MAX_CANDIDATES, sizeof(char *));
+	msg->texts = calloc(PORTAL_MAX_CANDIDATES, sizeof(*msg->texts));
 	if (!msg->texts)
 		return false;
 	cJSON_ArrayForEach(item, array)
 	{
 		const char *text = cJSON_GetStringValue(item);
+		size_t len = text ? strlen(text) : 0;
 
 		if (msg->n == PORTAL_MAX_CANDIDATES)
 			break;
-		if (!text || strlen(text) >= CANDIDATE_TEXT_MAX)
-			continue;
-		msg->texts[msg->n] = strdup(text);
-		if (msg->texts[msg->n])
-			msg->n++;
+		if (text && len < CANDIDATE_TEXT_MAX)
+			memcpy(msg->texts[msg->n++], text, len + 1);
 	}
 	return true;
 }
@@ -425,8 +426,6 @@ void portal_msg_free(struct portal_msg *msg)
 		break;
 	case PORTAL_ICE_CANDIDATES:
 	case PORTAL_INVALIDATE_ICE_CANDIDATES:
-		for (size_t i = 0; i < msg->u.candidates.n; i++)
-			free(msg->u.candidates.texts[i]);
 		free(msg->u.candidates.texts);
 		break;
 	case PORTAL_RESOURCE_UPDATED:

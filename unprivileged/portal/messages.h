@@ -9,6 +9,7 @@
 
 #include "base/defs.h"
 #include "base/uuid.h"
+#include "ice/candidate.h"
 #include "packet/addr.h"
 #include "tunnel/resource.h"
 #include "tunnel/tunnel.h"
@@ -69,7 +70,7 @@ struct portal_flow {
 
 struct portal_candidates {
 	struct uuid client;
-	char **texts;			/* NUL-terminated strings */
+	char (*texts)[CANDIDATE_TEXT_MAX];	/* NUL-terminated strings */
 	size_t n;
 };
 

@@ -146,21 +146,20 @@ void portal_candidates_event(struct world *w, struct reader *r, enum portal_msg_
 	enum { MOST = 8 };
 	static const enum candidate_kind kinds[] = { CANDIDATE_HOST, CANDIDATE_SRFLX, CANDIDATE_RELAY, CANDIDATE_PRFLX };
 	char texts[MOST][CANDIDATE_TEXT_MAX];
-	char *list[MOST];
 	struct portal_msg msg = { .kind = kind };
 	uint8_t who = rd_u8(r);
 
 	msg.u.candidates.client = world_id(2, who % CLIENTS);
-	msg.u.candidates.texts = list;
+	msg.u.candidates.texts = texts;
 	for (unsigned int i = 0; i <= (who >> 4) % MOST; i++) {
 		struct candidate c = { .addr = world_any_endpoint(r, false), .priority = (uint32_t)rd_u8(r) << 24 };
 		int to = world_ip_index(&c.addr.ip);
 
 		c.kind = kinds[c.priority >> 24 & 3];
 		c.base = c.addr;
-		if (candidate_format(&c, "zq2x", texts[i], sizeof(texts[i])) == 0)
+		if (candidate_format(&c, "zq2x", texts[msg.u.candidates.n], CANDIDATE_TEXT_MAX) == 0)
 			continue;
-		list[msg.u.candidates.n++] = texts[i];
+		msg.u.candidates.n++;
 		if (to >= 0 && kind == PORTAL_ICE_CANDIDATES)
 			w->allowed[to] = true;
 	}

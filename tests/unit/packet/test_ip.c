@@ -432,7 +432,7 @@ static void v4_authentication_header_is_another_protocol(void **state)
 	assert_int_equal(view.kind, IP_KIND_OTHER);
 }
 
-static void view_is_untouched_on_failure(void **state)
+static void view_is_cleared_on_failure(void **state)
 {
 	struct ip_view view;
 	struct ip_view before;
@@ -441,7 +441,7 @@ static void view_is_untouched_on_failure(void **state)
 
 	(void)state;
 	memset(&view, 0x5a, sizeof(view));
-	memset(&before, 0x5a, sizeof(before));
+	memset(&before, 0, sizeof(before));
 	packet[25] ^= 1; /* UDP length */
 	assert_int_equal(ip_parse_packet(&view, packet, len, IP_INNER_MTU), IP_MALFORMED);
 	assert_memory_equal(&view, &before, sizeof(view));
@@ -465,7 +465,7 @@ int main(void)
 	    cmocka_unit_test(unusable_quotes_make_no_error),
 	    cmocka_unit_test(timestamp_has_exactly_twenty_bytes),
 	    cmocka_unit_test(v4_authentication_header_is_another_protocol),
-	    cmocka_unit_test(view_is_untouched_on_failure),
+	    cmocka_unit_test(view_is_cleared_on_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
