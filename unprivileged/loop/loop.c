@@ -16,6 +16,7 @@ enum {
 	CLOCK_TICK_S = 1,		/* how often the core hears the wall clock */
 	SHUTDOWN_MS = 1000,
 	SHUTDOWN_POLL_US = 20000,
+	SETTLE_ROUNDS = 8,		/* what is left then waits for the next event or the clock */
 };
 
 uint64_t now_us(void)
