@@ -50,6 +50,7 @@ enum ipc_fixed {
 };
 
 #define IPC_MARK             UINT32_C(0xfd002021) /* on every socket that must bypass the tunnel */
+#define IPC_LISTENER_MARK    UINT32_C(0xfd002022) /* on the resolver's, which must not leave it */
 #define IPC_TUN_NAME_DEFAULT "tun-firezone"
 
 /* The descriptors of the helper at its start, beside 0 to 2. */

@@ -1,5 +1,7 @@
 #include "privileged/audit.h"
 
+#include "ipc/fd_pass.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -23,7 +25,7 @@ __attribute__((format(printf, 2, 3))) static int put(uint64_t seq, const char *f
 	char line[LINE_SIZE];
 	struct timespec ts;
 	va_list args;
-	int len;
+	int len, rc;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	len = snprintf(line, sizeof(line), "{\"ts\":%lld.%06ld,\"seq\":%llu,", (long long)ts.tv_sec,
@@ -33,6 +35,9 @@ __attribute__((format(printf, 2, 3))) static int put(uint64_t seq, const char *f
 	va_end(args);
 	if (!audit_has_room())
 		return -ENOBUFS;
+	rc = fd_pass_send(IPC_FD_AUDIT, line, (size_t)len, NULL, 0);
+	if (rc != -ENOTSOCK)
+		return rc;
 	return write(IPC_FD_AUDIT, line, (size_t)len) == len ? 0 : -EIO;
 }
 

@@ -2,7 +2,8 @@
  * The audit log: one JSON line per request on a descriptor of its own, fail-closed.
  *
  * audit_has_room() comes before a request is judged, audit_request() before its answer is sent.
- * Neither blocks: a line is shorter than what a pipe that polls as writable takes whole. Every
+ * Neither blocks: a line is shorter than what a pipe that polls as writable takes whole; where the
+ * worker could fill the log in between, it is a socket or the front opened it non-blocking. Every
  * request has a number, so one that could not be written leaves a gap. A run of equal refusals is
  * written as its first line at once, and the number of further ones when another outcome or the
  * helper's end ends the run.

@@ -18,9 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define HELPER_TUN_DEVICE "/dev/net/tun"
-
-/* Added to the access mode of every open(): these two modes and no other flags pass the filter. */
+/* Of every open(). After the start only reading with exactly these flags passes the filter. */
 #define HELPER_OPEN_FLAGS (O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
 
 struct helper {
@@ -28,6 +26,8 @@ struct helper {
 	struct audit audit;
 	uint32_t capabilities; /* bits of enum ipc_capability */
 	uint32_t ifindex;      /* of the TUN; 0 before tun-open */
+	int tun;               /* the device, opened at the start and handed over by tun-open; or a
+				  negative errno */
 	int netlink; /* NETLINK_ROUTE, the only one that may write; never leaves the helper */
 };
 
@@ -40,11 +40,11 @@ struct job {
 struct socket_option {
 	uint32_t level;
 	uint32_t name;
-	uint32_t value; /* 0: the buffer size that the policy states */
+	uint32_t value; /* 0: known at run time only */
 	uint32_t kinds; /* bits of sockets.c's own; 0: set elsewhere */
 };
 
-#define SOCKET_OPTIONS 22
+#define SOCKET_OPTIONS 24
 
 extern const struct socket_option sockets_options[SOCKET_OPTIONS];
 

@@ -2,8 +2,8 @@
  * firezone-gateway-helper: opens what the worker needs and may have, one request at a time.
  *
  * Theory of operation. After the start it has two inputs, the worker's socket and the kernel's
- * answers, and three outputs: replies, changes by rtnetlink, and the audit log. It waits only for a
- * request. For each: is there room in the log, is it within the rates and the policy; then carry it
+ * answers, and three outputs: replies, changes by rtnetlink, and the audit log. It opens nothing for
+ * writing any more, and waits only for a request. For each: is there room in the log, is it within the rates and the policy; then carry it
  * out, write its line, and only then hand the result over. A frame that breaks the contract, or
  * comes at the wrong time, ends the process; so does the end of the socket. Either way the policy
  * rules and the interface are taken away.
@@ -16,12 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* To open the TUN's device makes no interface, but tells whether it can be had. */
 static int serve_hello(struct helper *helper, struct job *job)
 {
-	int fd = open(HELPER_TUN_DEVICE, O_RDWR | HELPER_OPEN_FLAGS);
-
-	job->reply.hello.tun_error = fd < 0 ? errno : close(fd);
+	job->reply.hello.tun_error = helper->tun < 0 ? -helper->tun : 0;
 	job->reply.hello.version = IPC_VERSION;
 	job->reply.hello.capabilities = helper->capabilities;
 	helper->policy.stated = job->request.hello.policy;
@@ -124,6 +121,9 @@ static int start(struct helper *helper)
 	sandbox_raise(true); /* the kernel looks at the opener's authority too, at each write */
 	helper->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	sandbox_raise(false);
+	helper->tun = open("/dev/net/tun", O_RDWR | HELPER_OPEN_FLAGS); /* makes no interface yet */
+	if (helper->tun < 0)
+		helper->tun = -errno;
 	rc = helper->netlink < 0 ? -EPERM : sandbox_seal();
 	return rc < 0 ? rc : audit_event(&helper->audit, "start", helper->capabilities ? 0 : EPERM);
 }

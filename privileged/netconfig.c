@@ -181,8 +181,9 @@ void netconfig_remove(const struct helper *helper)
 
 	link->ifi_index = (int)helper->ifindex;
 	sandbox_raise(true);
-	(void)talk(helper->netlink, &message);
+	/* The rules first: once the name is free, they may be another gateway's. */
 	for (uint32_t i = 0; i < RULE_COUNT * 2; i++)
 		(void)set_rule(helper->netlink, RTM_DELRULE, &families[i % 2], i / 2);
+	(void)talk(helper->netlink, &message);
 	sandbox_raise(false);
 }

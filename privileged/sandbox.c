@@ -27,10 +27,9 @@ struct rule {
  * lists. */
 static const struct rule rules[] = {
     {SCMP_SYS(recvmsg), false, 0, 0},         /* main: requests; netconfig: the kernel's answers */
-    {SCMP_SYS(sendmsg), false, 0, 0},         /* main: replies; netconfig: changes */
-    {SCMP_SYS(ppoll), false, 0, 0},           /* main: wait for a request; audit: is there room */
-    {SCMP_SYS(write), true, 0, IPC_FD_AUDIT}, /* audit */
-    {SCMP_SYS(openat), true, 2, O_RDWR | HELPER_OPEN_FLAGS},   /* tun: /dev/net/tun */
+    {SCMP_SYS(sendmsg), false, 0, 0},         /* main: replies; netconfig: changes; audit */
+    {SCMP_SYS(ppoll), false, 0, 0},           /* audit: is there room */
+    {SCMP_SYS(write), true, 0, IPC_FD_AUDIT}, /* audit: a log that is no socket */
     {SCMP_SYS(openat), true, 2, O_RDONLY | HELPER_OPEN_FLAGS}, /* main: file-open */
     {SCMP_SYS(statx), false, 0, 0},        /* main: is it a regular file, how large */
     {SCMP_SYS(close), false, 0, 0},        /* main, tun: descriptors that were sent or not needed */

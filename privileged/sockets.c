@@ -14,7 +14,7 @@ enum {
 	LISTEN_BACKLOG = 64,
 	EVENT_BUFFER = 1 << 20,
 	MAX_MESSAGE_TYPES = 10,
-	FROM_POLICY = 0,
+	AT_RUN_TIME = 0,
 };
 
 /* Kinds of sockets. */
@@ -27,12 +27,15 @@ enum {
 	LISTENER = 32,
 	LOOKUP = 64,
 	EVENTS = 128,
+	LISTENER_UDP = 256,
 };
 
 const struct socket_option sockets_options[] = {
     {SOL_SOCKET, SO_MARK, IPC_MARK, PEER | PEER_V6 | DNS | DNS_V6 | TCP},
-    {SOL_SOCKET, SO_RCVBUFFORCE, FROM_POLICY, PEER | PEER_V6},
-    {SOL_SOCKET, SO_SNDBUFFORCE, FROM_POLICY, PEER | PEER_V6},
+    {SOL_SOCKET, SO_MARK, IPC_LISTENER_MARK, LISTENER | LISTENER_UDP},
+    {SOL_SOCKET, SO_BINDTOIFINDEX, AT_RUN_TIME, LISTENER | LISTENER_UDP},
+    {SOL_SOCKET, SO_RCVBUFFORCE, AT_RUN_TIME, PEER | PEER_V6},
+    {SOL_SOCKET, SO_SNDBUFFORCE, AT_RUN_TIME, PEER | PEER_V6},
     {SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER, EVENTS},
     {SOL_SOCKET, SO_REUSEADDR, 1, LISTENER},
     {SOL_SOCKET, SO_ATTACH_FILTER, 0, 0},
@@ -78,8 +81,9 @@ union address {
 };
 
 /* Raised all the while: SO_MARK and the forced buffers need it. */
-static int set_options(int fd, const struct ipc_policy *policy, uint32_t kind)
+static int set_options(int fd, const struct helper *helper, uint32_t kind)
 {
+	const struct ipc_policy *policy = &helper->policy.stated;
 	int rc = 0;
 
 	sandbox_raise(true);
@@ -89,9 +93,10 @@ static int set_options(int fd, const struct ipc_policy *policy, uint32_t kind)
 
 		if ((option->kinds & kind) == 0)
 			continue;
-		if (value == FROM_POLICY)
-			value = option->name == SO_RCVBUFFORCE ? policy->receive_buffer
-							       : policy->send_buffer;
+		if (value == AT_RUN_TIME)
+			value = option->name == SO_BINDTOIFINDEX ? helper->ifindex
+				: option->name == SO_RCVBUFFORCE ? policy->receive_buffer
+								 : policy->send_buffer;
 		if (setsockopt(fd, (int)option->level, (int)option->name, &value, sizeof(value)) <
 		    0)
 			rc = -errno;
@@ -105,7 +110,7 @@ static int open_inet(struct helper *helper, struct job *job, int type, uint32_t 
 {
 	int domain = job->request.args.family == 6 ? AF_INET6 : AF_INET;
 	int fd = job_push(job, socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-	int rc = fd < 0 ? fd : set_options(fd, &helper->policy.stated, kind);
+	int rc = fd < 0 ? fd : set_options(fd, helper, kind);
 
 	return rc < 0 ? rc : fd;
 }
@@ -148,10 +153,11 @@ int serve_udp_open(struct helper *helper, struct job *job)
 	return rc;
 }
 
+/* Bound to the TUN as well: Linux would take packets for its address on every interface. */
 int serve_dns_listen(struct helper *helper, struct job *job)
 {
 	const struct ipc_args *args = &job->request.args;
-	int udp = open_inet(helper, job, SOCK_DGRAM, 0);
+	int udp = open_inet(helper, job, SOCK_DGRAM, LISTENER_UDP);
 	int tcp = udp < 0 ? udp : open_inet(helper, job, SOCK_STREAM, LISTENER);
 	int rc = tcp < 0 ? tcp : join(udp, false, args->family, args->local, IPC_DNS_PORT);
 
@@ -205,7 +211,7 @@ static int open_route(struct helper *helper, struct job *job, const uint16_t *ty
 	int rc = fd < 0 ? fd : lock_filter(fd, types);
 
 	if (rc == 0)
-		rc = set_options(fd, &helper->policy.stated, kind);
+		rc = set_options(fd, helper, kind);
 	if (rc == 0 && bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0)
 		rc = -errno;
 	return rc;

@@ -24,7 +24,7 @@ int serve_tun_open(struct helper *helper, struct job *job)
 	struct ifreq ifr = {.ifr_flags =
 				(short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)};
 	const int header_size = IPC_VNET_HEADER_SIZE;
-	int rc = 0, fd = job_push(job, open(HELPER_TUN_DEVICE, O_RDWR | HELPER_OPEN_FLAGS));
+	int rc = 0, fd = helper->tun;
 
 	if (fd < 0)
 		return fd;
@@ -36,6 +36,7 @@ int serve_tun_open(struct helper *helper, struct job *job)
 	sandbox_raise(false);
 	if (rc < 0)
 		return rc;
+	job->out.fds[job->out.fd_count++] = fd;
 	helper->ifindex = (uint32_t)ifr.ifr_ifindex;
 	helper->policy.tun_open = true;
 	job->reply.tun_open.ifindex = helper->ifindex;

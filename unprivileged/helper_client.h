@@ -53,7 +53,8 @@ IPC_MUST_CHECK int helper_udp_open(struct helper_client *hc, uint8_t family, enu
 				   unsigned int count, int fds[IPC_MAX_FDS], unsigned int *n,
 				   uint16_t *port);
 
-/* UDP and listening TCP socket on @addr, which must be the TUN's, port IPC_DNS_PORT. Unmarked. */
+/* UDP and listening TCP socket on @addr, which must be the TUN's, port IPC_DNS_PORT; bound to the
+ * TUN, so that nobody else is heard, and with a mark of their own. */
 IPC_MUST_CHECK int helper_dns_listen(struct helper_client *hc, uint8_t family,
 				     const uint8_t addr[16], int *udp, int *tcp);
 

@@ -1,11 +1,12 @@
 /*
- * The whole core under an arbitrary sequence of events: the portal's messages, relays and clients with the right secrets and
- * strangers without, packets from the TUN, a clock that jumps. The input is the script: a byte that names the event, then its
- * parameters.
+ * The whole core under an arbitrary sequence of events: the portal's messages, relays and clients
+ * with the right secrets and strangers without, packets from the TUN, a clock that jumps. The input
+ * is the script: a byte that names the event, then its parameters.
  *
- * Properties: no packet reaches the TUN but one that some grant may cover at this moment; nothing is sent but to relays, to
- * addresses that a client signalled or that spoke with its password, and a cookie to the sender of a handshake; what the portal
- * is told is well-formed and only while it is there; deadlines move on; tables keep their limits; nothing is left behind.
+ * Properties: no packet reaches the TUN but one that some grant may cover at this moment; nothing
+ * is sent but to relays, to addresses that a client signalled or that spoke with its password, and
+ * a cookie to the sender of a handshake; what the portal is told is well-formed and only while it
+ * is there; deadlines move on; tables keep their limits; nothing is left behind.
  */
 #include <stdlib.h>
 
@@ -15,23 +16,43 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void tell_wall(struct world *w)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_CLOCK, .u.wall_us = w->wall_us };
+	struct gateway_input in = {.kind = GATEWAY_IN_CLOCK, .u.wall_us = w->wall_us};
 
 	world_handle(w, &in);
 }
 
 static void joined_event(struct world *w, bool joined)
 {
-	struct gateway_input in = { .kind = joined ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST };
+	struct gateway_input in = {.kind =
+				       joined ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST};
 
 	w->joined = joined;
 	world_handle(w, &in);
 }
 
 enum event {
-	EVENT_INIT, EVENT_FLOW, EVENT_CANDIDATES, EVENT_INVALIDATE, EVENT_REJECT, EVENT_EXPIRY, EVENT_RESOURCE,
-	EVENT_PRESENCE, EVENT_JOINED, EVENT_LOST, EVENT_CLOCK, EVENT_TIME, EVENT_DEADLINE, EVENT_RELAY, EVENT_CHECK,
-	EVENT_CHECK_ANSWER, EVENT_WIREGUARD, EVENT_DATA, EVENT_TUN, EVENT_RAW, EVENT_SHUTDOWN, EVENT_KINDS
+	EVENT_INIT,
+	EVENT_FLOW,
+	EVENT_CANDIDATES,
+	EVENT_INVALIDATE,
+	EVENT_REJECT,
+	EVENT_EXPIRY,
+	EVENT_RESOURCE,
+	EVENT_PRESENCE,
+	EVENT_JOINED,
+	EVENT_LOST,
+	EVENT_CLOCK,
+	EVENT_TIME,
+	EVENT_DEADLINE,
+	EVENT_RELAY,
+	EVENT_CHECK,
+	EVENT_CHECK_ANSWER,
+	EVENT_WIREGUARD,
+	EVENT_DATA,
+	EVENT_TUN,
+	EVENT_RAW,
+	EVENT_SHUTDOWN,
+	EVENT_KINDS
 };
 
 static void portal_event(struct world *w, struct reader *r, enum event event)
@@ -63,7 +84,8 @@ static void time_event(struct world *w, struct reader *r, enum event event)
 	if (event == EVENT_TIME) {
 		world_pass_time(w, (uint64_t)rd_u16(r) * US_PER_MS);
 	} else if (event == EVENT_DEADLINE) {
-		world_pass_time(w, deadline > w->now_us && deadline != NEVER_US ? deadline - w->now_us : 0);
+		world_pass_time(
+		    w, deadline > w->now_us && deadline != NEVER_US ? deadline - w->now_us : 0);
 	} else {
 		w->wall_us += (uint64_t)(int64_t)(int8_t)rd_u8(r) * US_PER_S;
 		tell_wall(w);
@@ -72,7 +94,7 @@ static void time_event(struct world *w, struct reader *r, enum event event)
 
 static void event(struct world *w, struct reader *r)
 {
-	struct gateway_input shutdown = { .kind = GATEWAY_IN_SHUTDOWN };
+	struct gateway_input shutdown = {.kind = GATEWAY_IN_SHUTDOWN};
 	enum event kind = (enum event)(rd_u8(r) % EVENT_KINDS);
 
 	switch (kind) {
@@ -130,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	BUG_ON(!w);
 	world_set_up(w);
-	for (int i = 0; i < EVENTS && r.left > 0; i++)
+	for (int i = 0; i < EVENTS && r.left > 0 && !r.bad; i++)
 		event(w, &r);
 	world_tear_down(w);
 	free(w);

@@ -1,5 +1,6 @@
 /*
- * The portal's answer to the upgrade (covers http.c): lengths stay inside the input, and only a 101 counts as upgraded.
+ * The portal's answer to the upgrade (covers http.c): lengths stay inside the input, and only a 101
+ * counts as upgraded.
  */
 #include <string.h>
 

@@ -1,7 +1,8 @@
 /*
- * The portal channel as a state machine (covers channel.c, websocket.c): the input is a script of events, with a portal that can do the
- * handshake right. Whatever it sends, outputs come in a possible order, secrets go out in the upgrade request only, the deadline
- * is not in the past, and memory stays bounded.
+ * The portal channel as a state machine (covers channel.c, websocket.c): the input is a script of
+ * events, with a portal that can do the handshake right. Whatever it sends, outputs come in a
+ * possible order, secrets go out in the upgrade request only, the deadline is not in the past, and
+ * memory stays bounded.
  */
 #include <openssl/evp.h>
 #include <sodium.h>
@@ -15,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
 	KEY_LEN = 24,
-	MOST_WRITTEN = 1024 * 1024 + 8192,	/* what one event may make us write */
+	MOST_WRITTEN = 1024 * 1024 + 8192, /* what one event may make us write */
 };
 
 static const char token[] = "SECRETTOKEN";
@@ -24,7 +25,7 @@ struct world {
 	struct portal_channel *ch;
 	uint64_t now_us;
 	bool dialling, connected, upgrading, joined, ended;
-	char key[KEY_LEN + 1];		/* of the newest upgrade request */
+	char key[KEY_LEN + 1]; /* of the newest upgrade request */
 };
 
 static uint64_t wall_s(void *ctx)
@@ -99,7 +100,7 @@ static void handle(struct world *w, const struct portal_in *in)
 
 static void bytes(struct world *w, const void *data, size_t len)
 {
-	struct portal_in in = { .kind = PORTAL_IN_BYTES };
+	struct portal_in in = {.kind = PORTAL_IN_BYTES};
 
 	if (!w->connected || len == 0 || w->ended)
 		return;
@@ -117,11 +118,13 @@ static void upgrade(struct world *w)
 
 	snprintf(text, sizeof(text), "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", w->key);
 	BUG_ON(EVP_Q_digest(NULL, "SHA1", NULL, text, strlen(text), digest, &digest_len) != 1);
-	sodium_bin2base64(accept, sizeof(accept), digest, sizeof(digest), sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(accept, sizeof(accept), digest, sizeof(digest),
+			  sodium_base64_VARIANT_ORIGINAL);
 	bytes(w, answer,
 	      (size_t)snprintf(answer, sizeof(answer),
-	                       "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-	                       accept));
+			       "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: "
+			       "Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+			       accept));
 }
 
 /* One frame of a server; the payload is shorter than 64 KiB. */
@@ -145,8 +148,9 @@ static void reply(struct world *w, uint8_t ref)
 {
 	char text[128];
 	int len = snprintf(text, sizeof(text),
-	                   "{\"topic\":\"gateway\",\"event\":\"phx_reply\",\"ref\":%u,\"payload\":{\"status\":\"ok\",\"response\":{}}}",
-	                   ref);
+			   "{\"topic\":\"gateway\",\"event\":\"phx_reply\",\"ref\":%u,\"payload\":{"
+			   "\"status\":\"ok\",\"response\":{}}}",
+			   ref);
 
 	frame(w, 0x81, text, (size_t)len);
 }
@@ -175,7 +179,7 @@ static void portal_event(struct world *w, struct reader *r, enum event event)
 static void step(struct world *w, struct reader *r)
 {
 	uint8_t event = rd_u8(r) % EVENT_KINDS;
-	struct portal_in in = { .kind = (enum portal_in_kind)event };
+	struct portal_in in = {.kind = (enum portal_in_kind)event};
 	size_t len;
 
 	if (event > PORTAL_IN_TIMEOUT) {
@@ -220,19 +224,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct rng_seeded seed;
 	struct portal_channel_config cfg = {
-		.host = "h", .request_target = "/", .user_agent = "ua", .token = token,
-		.first_connect_us = 15 * US_PER_S, .max_partition_us = 3600 * US_PER_S,
-		.rng = rng_from_seed(&seed, 1), .wall_s = wall_s,
+	    .host = "h",
+	    .request_target = "/",
+	    .user_agent = "ua",
+	    .token = token,
+	    .first_connect_us = 15 * US_PER_S,
+	    .max_partition_us = 3600 * US_PER_S,
+	    .rng = rng_from_seed(&seed, 1),
+	    .wall_s = wall_s,
 	};
-	struct portal_in start = { .kind = PORTAL_IN_START };
+	struct portal_in start = {.kind = PORTAL_IN_START};
 	struct reader r = reader_of(data, len);
-	struct world w = { .now_us = 1 };
+	struct world w = {.now_us = 1};
 
 	portal_json_init();
 	w.ch = portal_channel_new(&cfg);
 	BUG_ON(!w.ch);
 	handle(&w, &start);
-	while (r.left > 0 && !w.ended)
+	while (r.left > 0 && !r.bad && !w.ended)
 		step(&w, &r);
 	portal_channel_free(w.ch);
 	return 0;

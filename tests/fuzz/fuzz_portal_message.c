@@ -1,6 +1,6 @@
 /*
- * Portal messages (covers messages.c, json.c, print.c): whatever the text, parsing ends in one of the six events, what is
- * accepted keeps its bounds, and nothing is left behind.
+ * Portal messages (covers messages.c, json.c, print.c): whatever the text, parsing ends in one of
+ * the six events, what is accepted keeps its bounds, and nothing is left behind.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void check(const struct portal_msg *msg)
 /* What we print with a stranger's text in it is one JSON text again. */
 static void check_echo(const char *ref)
 {
-	struct portal_send send = { .kind = PORTAL_SEND_FLOW_AUTHORIZED, .flow_ref = ref };
+	struct portal_send send = {.kind = PORTAL_SEND_FLOW_AUTHORIZED, .flow_ref = ref};
 	char *text = portal_print(&send, 1);
 	struct portal_envelope env;
 

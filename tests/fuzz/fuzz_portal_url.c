@@ -1,5 +1,6 @@
 /*
- * The configured URL (covers url.c): what is accepted has a host, a port and a target that is printable ASCII.
+ * The configured URL (covers url.c): what is accepted has a host, a port and a target that is
+ * printable ASCII.
  */
 #include <string.h>
 

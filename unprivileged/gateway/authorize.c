@@ -1,5 +1,6 @@
 /*
- * authorize_flow: who gets a connection, and whether the one that is there will do. [spec portal 8, connections 9.2]
+ * authorize_flow: who gets a connection, and whether the one that is there will do. [spec portal 8,
+ * connections 9.2]
  */
 #include "gateway/internal.h"
 
@@ -33,15 +34,17 @@ static void announce_again(struct conn *c)
 		news_add(c, &known[i], false);
 }
 
-/* A keyed hash over all that must be equal for a connection to be reused; the secrets themselves are not kept. */
+/* A keyed hash over all that must be equal for a connection to be reused; the secrets themselves
+ * are not kept. */
 static void fingerprint(const struct gateway *g, const struct portal_flow *flow,
-                        uint8_t out[FINGERPRINT_LEN])
+			uint8_t out[FINGERPRINT_LEN])
 {
 	crypto_generichash_state state;
-	const char *const texts[] = { flow->gateway_ice.username, flow->gateway_ice.password,
-		                      flow->client_ice.username, flow->client_ice.password };
+	const char *const texts[] = {flow->gateway_ice.username, flow->gateway_ice.password,
+				     flow->client_ice.username, flow->client_ice.password};
 
-	crypto_generichash_init(&state, g->fingerprint_key, sizeof(g->fingerprint_key), FINGERPRINT_LEN);
+	crypto_generichash_init(&state, g->fingerprint_key, sizeof(g->fingerprint_key),
+				FINGERPRINT_LEN);
 	crypto_generichash_update(&state, flow->client_key, sizeof(flow->client_key));
 	crypto_generichash_update(&state, flow->preshared_key, sizeof(flow->preshared_key));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -58,29 +61,37 @@ static bool is_for(const struct conn *c, const struct portal_flow *flow)
 	return !c->failed && !c->left && sodium_memcmp(wanted, c->fingerprint, sizeof(wanted)) == 0;
 }
 
-static void refused(struct gateway *g, const struct portal_flow *flow, const char *why)
+static void flow_log(struct gateway *g, const struct portal_flow *flow, const char *message,
+		     const char *why)
 {
 	char id[UUID_TEXT_LEN + 1];
 
 	uuid_format(&flow->client, id);
-	log_at(g->cfg.log, gateway_warn_level(g), "tunnel", "Authorization refused", KV_STR("client", id),
+	log_at(g->cfg.log, gateway_warn_level(g), "tunnel", message, KV_STR("client", id),
 	       KV_STR("reason", why));
+}
+
+static void refused(struct gateway *g, const struct portal_flow *flow, const char *why)
+{
+	flow_log(g, flow, "Authorization refused", why);
 }
 
 /* Peer state and grant. *out: the client if it holds any grant afterwards, else NULL. */
 static bool grant(struct gateway *g, const struct portal_flow *flow, struct tunnel_client **out)
 {
 	struct tunnel_grant wanted = {
-		.client = flow->client,
-		.client_v4 = flow->client_v4,
-		.client_v6 = flow->client_v6,
-		.resource = &flow->resource,
-		.expires_at = flow->expires_at,
+	    .client = flow->client,
+	    .client_v4 = flow->client_v4,
+	    .client_v6 = flow->client_v6,
+	    .resource = &flow->resource,
+	    .expires_at = flow->expires_at,
 	};
 	int rc = tunnel_authorize(g->tunnel, &wanted, g->now_us, out);
 
 	if (rc < 0)
 		refused(g, flow, strerror(-rc));
+	else if (flow->expires_at == TUNNEL_NEVER_EXPIRES)
+		flow_log(g, flow, "Authorization never expires", "expires_at is null");
 	return rc == 0;
 }
 
@@ -97,7 +108,8 @@ static struct conn *replace(struct gateway *g, struct conn *old, const struct po
 	return c;
 }
 
-static void take(struct gateway *g, const struct portal_flow *flow, struct tunnel_client *client, bool reuse)
+static void take(struct gateway *g, const struct portal_flow *flow, struct tunnel_client *client,
+		 bool reuse)
 {
 	struct conn *c = conn_find(g, &flow->client);
 
@@ -120,8 +132,8 @@ static void take(struct gateway *g, const struct portal_flow *flow, struct tunne
 }
 
 /*
- * A connection with equal parameters is reused; otherwise it is replaced. The acknowledgement goes out before any candidate of
- * the connection.
+ * A connection with equal parameters is reused; otherwise it is replaced. The acknowledgement goes
+ * out before any candidate of the connection.
  */
 void conn_authorize(struct gateway *g, const struct portal_flow *flow)
 {
@@ -147,6 +159,6 @@ void conn_authorize(struct gateway *g, const struct portal_flow *flow)
 	conn_close_gone(g);
 	if (client)
 		take(g, flow, client, reuse);
-	else	/* the expiry lies in the past: nothing is granted, the answer is due all the same */
+	else /* the expiry lies in the past: nothing is granted, the answer is due all the same */
 		outbox_push(g, flow->ref);
 }

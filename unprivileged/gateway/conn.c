@@ -23,9 +23,10 @@ struct conn *conn_find(struct gateway *g, const struct uuid *client)
 	return c;
 }
 
-/* Two clients may have been given the same pair of ufrags: MESSAGE-INTEGRITY tells whose request it is. */
+/* Two clients may have been given the same pair of ufrags: MESSAGE-INTEGRITY tells whose request it
+ * is. */
 struct conn *conn_by_username(struct gateway *g, const struct stun_msg *msg, const uint8_t *buf,
-                              size_t len)
+			      size_t len)
 {
 	struct conn *c;
 
@@ -113,7 +114,7 @@ void conn_remove(struct conn *c)
 
 bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data, size_t len)
 {
-	struct txq_key key = { .src = path->local, .dst = path->remote };
+	struct txq_key key = {.src = path->local, .dst = path->remote};
 
 	if (!path->via_relay) {
 		txq_send(c->g->cfg.txq, &key, data, len);
@@ -138,9 +139,9 @@ static void conn_selected(struct conn *c, const struct ice_path *path)
 	uuid_format(&c->client, id);
 	endpoint_format(&path->local, local);
 	endpoint_format(&path->remote, remote);
-	log_at(c->g->cfg.log, few ? LOG_INFO : LOG_DEBUG, "snownet", "Path selected", KV_STR("client", id),
-	       KV_STR("kind", path->via_relay ? "relayed" : "direct"), KV_STR("local", local),
-	       KV_STR("remote", remote));
+	log_at(c->g->cfg.log, few ? LOG_INFO : LOG_DEBUG, "snownet", "Path selected",
+	       KV_STR("client", id), KV_STR("kind", path->via_relay ? "relayed" : "direct"),
+	       KV_STR("local", local), KV_STR("remote", remote));
 	wg_peer_set_path(c->wg, true, c->g->now_us);
 }
 
@@ -198,7 +199,7 @@ static void drain_wg(struct conn *c)
 
 static void conn_set_profile(struct conn *c, bool idle)
 {
-	struct ice_input in = { .kind = ICE_INPUT_PROFILE };
+	struct ice_input in = {.kind = ICE_INPUT_PROFILE};
 
 	if (c->idle == idle)
 		return;
@@ -225,7 +226,7 @@ static uint64_t conn_deadline(const struct conn *c)
 
 void conn_timeout(struct conn *c)
 {
-	struct ice_input in = { .kind = ICE_INPUT_TIMEOUT };
+	struct ice_input in = {.kind = ICE_INPUT_TIMEOUT};
 	uint64_t now_us = c->g->now_us;
 
 	if (ice_deadline(c->ice) <= now_us)
@@ -267,8 +268,10 @@ void conn_settle_all(struct gateway *g)
 /* Through the session if there is one and a path; nobody waits for an answer. */
 void conn_goodbye(struct conn *c)
 {
-	enum { ROOM = WG_SCRATCH + TURN_CHANNEL_HEADER + WG_OVERHEAD + TUNNEL_GOODBYE_LEN };
-	uint8_t buf[ROOM] = { 0 };
+	enum {
+		ROOM = WG_SCRATCH + TURN_CHANNEL_HEADER + WG_OVERHEAD + TUNNEL_GOODBYE_LEN
+	};
+	uint8_t buf[ROOM] = {0};
 	uint8_t *msg = buf + WG_SCRATCH;
 	size_t len;
 
@@ -292,7 +295,7 @@ void conn_close_gone(struct gateway *g)
 			continue;
 		c->tunnel = NULL;
 		if (c->left)
-			continue;	/* it knows; removed by conn_settle_all() */
+			continue; /* it knows; removed by conn_settle_all() */
 		conn_log(c, LOG_INFO, "No authorization left, closing connection");
 		conn_goodbye(c);
 		conn_remove(c);
@@ -301,7 +304,7 @@ void conn_close_gone(struct gateway *g)
 
 void conn_add_local(struct conn *c, const struct candidate *candidate)
 {
-	struct ice_input in = { .kind = ICE_INPUT_LOCAL_ADD, .u.candidate = *candidate };
+	struct ice_input in = {.kind = ICE_INPUT_LOCAL_ADD, .u.candidate = *candidate};
 
 	if (c->idle)
 		conn_wake(c);
@@ -310,12 +313,13 @@ void conn_add_local(struct conn *c, const struct candidate *candidate)
 
 void conn_remove_local(struct conn *c, const struct candidate *candidate)
 {
-	struct ice_input in = { .kind = ICE_INPUT_LOCAL_REMOVE, .u.candidate = *candidate };
+	struct ice_input in = {.kind = ICE_INPUT_LOCAL_REMOVE, .u.candidate = *candidate};
 	struct candidate known[ICE_MAX_LOCAL];
 	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
 
 	for (size_t i = 0; i < n; i++)
-		if (known[i].kind == candidate->kind && endpoint_eq(&known[i].addr, &candidate->addr))
+		if (known[i].kind == candidate->kind &&
+		    endpoint_eq(&known[i].addr, &candidate->addr))
 			news_add(c, &known[i], true);
 	conn_feed(c, &in);
 }
@@ -334,13 +338,15 @@ void conn_remote_candidates(struct gateway *g, const struct portal_candidates *m
 	}
 	conn_wake(c);
 	for (size_t i = 0; i < msg->n; i++) {
-		struct ice_input in = { .kind = add ? ICE_INPUT_REMOTE_ADD : ICE_INPUT_REMOTE_REMOVE };
+		struct ice_input in = {.kind =
+					   add ? ICE_INPUT_REMOTE_ADD : ICE_INPUT_REMOTE_REMOVE};
 		const char *text = msg->texts[i];
 
-		if (!candidate_parse(&in.u.candidate, text, strlen(text), ice_remote_ufrag(c->ice)) ||
+		if (!candidate_parse(&in.u.candidate, text, strlen(text),
+				     ice_remote_ufrag(c->ice)) ||
 		    (add && !candidate_addr_usable(&in.u.candidate.addr)) ||
-		    (add && !bucket_take(&c->candidates_paid_us, g->now_us, CANDIDATE_INTERVAL_MS * US_PER_MS,
-		                         CANDIDATE_BURST))) {
+		    (add && !bucket_take(&c->candidates_paid_us, g->now_us,
+					 CANDIDATE_INTERVAL_MS * US_PER_MS, CANDIDATE_BURST))) {
 			conn_log(c, LOG_DEBUG, "Candidate ignored");
 			continue;
 		}
@@ -353,12 +359,12 @@ void conn_remote_candidates(struct gateway *g, const struct portal_candidates *m
 struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct turn *relay)
 {
 	struct ice_config cfg = {
-		.local_ufrag = flow->gateway_ice.username,
-		.local_pwd = flow->gateway_ice.password,
-		.remote_ufrag = flow->client_ice.username,
-		.remote_pwd = flow->client_ice.password,
-		.rng = g->cfg.rng,
-		.arena = g->cfg.arena,
+	    .local_ufrag = flow->gateway_ice.username,
+	    .local_pwd = flow->gateway_ice.password,
+	    .remote_ufrag = flow->client_ice.username,
+	    .remote_pwd = flow->client_ice.password,
+	    .rng = g->cfg.rng,
+	    .arena = g->cfg.arena,
 	};
 	struct conn *c;
 

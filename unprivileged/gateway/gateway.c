@@ -18,8 +18,8 @@ static bool arrays_new(struct gateway *g)
 	g->touched = calloc(max, sizeof(struct conn *));
 	g->with_news = calloc(max, sizeof(struct conn *));
 	g->timers = heap_new(max + MAX_RELAYS + 1);
-	if (!g->conns || !g->free_slots || !g->by_id || !g->by_name || !g->touched || !g->with_news ||
-	    !g->timers)
+	if (!g->conns || !g->free_slots || !g->by_id || !g->by_name || !g->touched ||
+	    !g->with_news || !g->timers)
 		return false;
 	for (uint32_t i = 0; i < max; i++)
 		g->free_slots[i] = max - 1 - i;
@@ -31,15 +31,14 @@ struct gateway *gateway_new(const struct gateway_config *cfg, uint64_t now_us)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	struct wg_config wg = {
-		.max_peers = cfg->max_clients,
-		.unix_us = cfg->unix_us,
-		.rng = cfg->rng,
-		.arena = cfg->arena,
-		.log = cfg->log,
+	    .max_peers = cfg->max_clients,
+	    .unix_us = cfg->unix_us,
+	    .rng = cfg->rng,
+	    .arena = cfg->arena,
+	    .log = cfg->log,
 	};
 	struct tunnel_config tunnel = {
-		.max_clients = cfg->max_clients, .rng = cfg->rng, .log = cfg->log
-	};
+	    .max_clients = cfg->max_clients, .rng = cfg->rng, .log = cfg->log};
 
 	if (!g)
 		return NULL;
@@ -91,7 +90,9 @@ const uint8_t *gateway_public_key(const struct gateway *g)
 
 enum log_level gateway_warn_level(struct gateway *g)
 {
-	return bucket_take(&g->warn_paid_us, g->now_us, WARN_LINE_S * US_PER_S, WARN_LINES) ? LOG_WARN : LOG_DEBUG;
+	return bucket_take(&g->warn_paid_us, g->now_us, WARN_LINE_S * US_PER_S, WARN_LINES)
+		   ? LOG_WARN
+		   : LOG_DEBUG;
 }
 
 /* At most one change of addresses a second, the latest wins; equal ones are no change. */
@@ -114,7 +115,7 @@ static void handle_init(struct gateway *g, const struct portal_init *init)
 {
 	if (!ip_is_tunnel(&init->v4) || !ip_is_tunnel(&init->v6)) {
 		log_say(g->cfg.log, gateway_warn_level(g), "tunnel",
-		        "init refused: addresses outside of the tunnel ranges");
+			"init refused: addresses outside of the tunnel ranges");
 		return;
 	}
 	relays_upsert(g, init->relays, init->n_relays);
@@ -158,7 +159,7 @@ static void handle_message(struct gateway *g, const struct portal_msg *msg)
 		break;
 	case PORTAL_EXPIRY_UPDATED:
 		tunnel_set_expiry(g->tunnel, &msg->u.access.client, &msg->u.access.resource,
-		                  msg->u.access.expires_at, g->now_us);
+				  msg->u.access.expires_at, g->now_us);
 		conn_close_gone(g);
 		break;
 	case PORTAL_RELAYS_PRESENCE:
@@ -169,7 +170,7 @@ static void handle_message(struct gateway *g, const struct portal_msg *msg)
 
 static void shut_down(struct gateway *g)
 {
-	struct turn_input in = { .kind = TURN_INPUT_DELETE };
+	struct turn_input in = {.kind = TURN_INPUT_DELETE};
 
 	for (uint32_t i = 0; i < g->cfg.max_clients; i++)
 		if (g->conns[i])
@@ -184,7 +185,8 @@ static void run_timers(struct gateway *g)
 {
 	uint32_t key;
 
-	/* Each key comes up once: what it sets anew lies behind @now_us or is taken at the next call. */
+	/* Each key comes up once: what it sets anew lies behind @now_us or is taken at the next
+	 * call. */
 	for (uint32_t n = 0; n < g->cfg.max_clients + MAX_RELAYS + 1; n++) {
 		if (!heap_take_due(g->timers, g->now_us, &key))
 			break;
@@ -275,7 +277,8 @@ void gateway_snapshot(const struct gateway *g, struct gateway_snapshot *out)
 		const struct turn *turn = g->relays[i].turn;
 
 		out->relays += turn != NULL;
-		out->relays_ready += turn && (turn_relayed(turn, IP_V4, &ep) || turn_relayed(turn, IP_V6, &ep));
+		out->relays_ready +=
+		    turn && (turn_relayed(turn, IP_V4, &ep) || turn_relayed(turn, IP_V6, &ep));
 	}
 	out->to_tun_packets = g->to_tun_packets;
 	out->from_tun_packets = g->from_tun_packets;

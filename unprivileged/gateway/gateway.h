@@ -1,10 +1,11 @@
 /*
- * The core: one object that joins relays, connections, WireGuard, authorizations and the portal's messages. A program without
- * sockets, clocks or threads can link and drive it.
+ * The core: one object that joins relays, connections, WireGuard, authorizations and the portal's
+ * messages. A program without sockets, clocks or threads can link and drive it.
  *
- * Time is monotonic microseconds, given with every call. Datagrams leave by the caller's struct txq as they arise; packets for the TUN
- * by the caller's coalescer; messages for the portal and the TUN's addresses by gateway_poll(). After each
- * gateway_handle() or packet call the caller drains gateway_poll(), flushes the txq and asks gateway_deadline() again.
+ * Time is monotonic microseconds, given with every call. Datagrams leave by the caller's struct txq
+ * as they arise; packets for the TUN by the caller's coalescer; messages for the portal and the
+ * TUN's addresses by gateway_poll(). After each gateway_handle() or packet call the caller drains
+ * gateway_poll(), flushes the txq and asks gateway_deadline() again.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -22,18 +23,19 @@ struct gateway;
 
 enum {
 	GATEWAY_MAX_CLIENTS = 16384,
-	GATEWAY_MAX_UDP_PAYLOAD = 1316,		/* longer datagrams are dropped unread [spec connections 11] */
+	GATEWAY_MAX_UDP_PAYLOAD =
+	    1316, /* longer datagrams are dropped unread [spec connections 11] */
 	GATEWAY_IDLE_S = 20,
-	GATEWAY_SECRETS_PER_CLIENT = 4,		/* arena slots */
+	GATEWAY_SECRETS_PER_CLIENT = 4, /* arena slots */
 };
 
 struct gateway_config {
-	uint32_t max_clients;		/* at most GATEWAY_MAX_CLIENTS */
-	uint64_t unix_us;		/* wall clock at @now_us of gateway_new() */
+	uint32_t max_clients; /* at most GATEWAY_MAX_CLIENTS */
+	uint64_t unix_us;     /* wall clock at @now_us of gateway_new() */
 	struct rng rng;
-	struct secret_arena *arena;	/* the caller's, outlives the gateway */
-	struct txq *txq;		/* the caller's, outlives the gateway */
-	struct log *log;		/* may be NULL */
+	struct secret_arena *arena; /* the caller's, outlives the gateway */
+	struct txq *txq;            /* the caller's, outlives the gateway */
+	struct log *log;            /* may be NULL */
 };
 
 struct gateway *gateway_new(const struct gateway_config *cfg, uint64_t now_us);
@@ -43,11 +45,11 @@ void gateway_free(struct gateway *g);
 const uint8_t *gateway_public_key(const struct gateway *g);
 
 enum gateway_input_kind {
-	GATEWAY_IN_PORTAL_MESSAGE,	/* one parsed message; stays the caller's */
+	GATEWAY_IN_PORTAL_MESSAGE, /* one parsed message; stays the caller's */
 	GATEWAY_IN_PORTAL_JOINED,
 	GATEWAY_IN_PORTAL_LOST,
-	GATEWAY_IN_CLOCK,		/* wall clock; at least once a second and after a step */
-	GATEWAY_IN_SHUTDOWN,		/* goodbye to every client, deallocation to every relay */
+	GATEWAY_IN_CLOCK,    /* wall clock; at least once a second and after a step */
+	GATEWAY_IN_SHUTDOWN, /* goodbye to every client, deallocation to every relay */
 	GATEWAY_IN_TIMEOUT,
 };
 
@@ -62,14 +64,14 @@ struct gateway_input {
 void gateway_handle(struct gateway *g, const struct gateway_input *in, uint64_t now_us);
 
 enum gateway_output_kind {
-	GATEWAY_OUT_PORTAL,	/* a message for the portal; only while it is joined */
-	GATEWAY_OUT_TUN,	/* set these addresses on the TUN */
+	GATEWAY_OUT_PORTAL, /* a message for the portal; only while it is joined */
+	GATEWAY_OUT_TUN,    /* set these addresses on the TUN */
 };
 
 struct gateway_output {
 	enum gateway_output_kind kind;
 	union {
-		struct portal_send portal;	/* texts are valid until the next call on the gateway */
+		struct portal_send portal; /* texts are valid until the next call on the gateway */
 		struct {
 			struct ip_addr v4, v6;
 		} tun;
@@ -80,30 +82,34 @@ bool gateway_poll(struct gateway *g, struct gateway_output *out);
 uint64_t gateway_deadline(const struct gateway *g);
 
 /*
- * One received buffer: datagrams of @segment bytes back to back (the last may be shorter) from one source to one local
- * address. The core decrypts in place and uses TXQ_HEADROOM bytes before @data as scratch.
+ * One received buffer: datagrams of @segment bytes back to back (the last may be shorter) from one
+ * source to one local address. The core decrypts in place and uses TXQ_HEADROOM bytes before @data
+ * as scratch.
  */
 struct gateway_datagrams {
 	uint8_t *data;
 	size_t len, segment;
-	struct endpoint src, dst;	/* dst.ip is the datagram's destination address; IP_NONE: dropped */
+	struct endpoint src,
+	    dst; /* dst.ip is the datagram's destination address; IP_NONE: dropped */
 	uint8_t ecn;
 };
 
-/* What came from the network; packets for the TUN go into @tun, whose room for packets the caller has made sure of. */
+/* What came from the network; packets for the TUN go into @tun, whose room for packets the caller
+ * has made sure of. */
 void gateway_udp_in(struct gateway *g, const struct gateway_datagrams *in, size_t n,
-                    struct coalescer *tun, uint64_t now_us);
+		    struct coalescer *tun, uint64_t now_us);
 
 /* One TUN read behind its vnet header. */
 void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data, size_t len,
-                    uint64_t now_us);
+		    uint64_t now_us);
 
 /* After the last packet call of one wake-up: timers and messages that the packets made due. */
 void gateway_packets_done(struct gateway *g, uint64_t now_us);
 
 /* For logs, status and tests. */
 struct gateway_snapshot {
-	uint32_t clients, connections, connected, direct, relayed, idle, relays, relays_ready, grants;
+	uint32_t clients, connections, connected, direct, relayed, idle, relays, relays_ready,
+	    grants;
 	uint64_t to_tun_packets, from_tun_packets, udp_datagrams, drops;
 	uint64_t handshakes_ok, handshakes_refused, opened, open_refused, sealed, seal_refused;
 };

@@ -1,5 +1,6 @@
 /*
- * What the files of the gateway room share: the object itself, connections, relays. Not for other rooms.
+ * What the files of the gateway room share: the object itself, connections, relays. Not for other
+ * rooms.
  */
 #ifndef GATEWAY_INTERNAL_H
 #define GATEWAY_INTERNAL_H
@@ -13,15 +14,16 @@
 
 enum {
 	MAX_RELAYS = PORTAL_MAX_RELAYS,
-	REMEMBERED_RELAYS = 64,		/* addresses of removed relays, for demultiplexing */
-	MAX_NEWS = 64,			/* candidate changes of one connection that wait for the portal */
-	MAX_OUTBOX = 256,		/* acknowledgements that wait for gateway_poll() */
+	REMEMBERED_RELAYS = 64, /* addresses of removed relays, for demultiplexing */
+	MAX_NEWS = 64,          /* candidate changes of one connection that wait for the portal */
+	MAX_OUTBOX = 256,       /* acknowledgements that wait for gateway_poll() */
 	FINGERPRINT_LEN = 32,
-	CANDIDATE_BURST = 128,		/* signalled candidates of one client; each makes us send to an address of its choice */
+	CANDIDATE_BURST = 128, /* signalled candidates of one client; each makes us send to an
+				  address of its choice */
 	CANDIDATE_INTERVAL_MS = 50,
-	PATH_LINES = 10,		/* log lines on changes of one client's path */
+	PATH_LINES = 10, /* log lines on changes of one client's path */
 	PATH_LINE_S = 10,
-	WARN_LINES = 20,		/* log lines that the portal's messages cause */
+	WARN_LINES = 20, /* log lines that the portal's messages cause */
 	WARN_LINE_S = 5,
 };
 
@@ -31,54 +33,55 @@ struct news {
 	bool removed;
 };
 
-/* One client's connection: path finding and session. Its authorizations live in the tunnel and outlive it. */
+/* One client's connection: path finding and session. Its authorizations live in the tunnel and
+ * outlive it. */
 struct conn {
 	struct gateway *g;
-	uint32_t slot;				/* place in g->conns, key in g->timers */
+	uint32_t slot; /* place in g->conns, key in g->timers */
 	struct uuid client;
-	uint8_t fingerprint[FINGERPRINT_LEN];	/* of everything that makes it reusable */
+	uint8_t fingerprint[FINGERPRINT_LEN]; /* of everything that makes it reusable */
 	struct ice *ice;
 	struct wg_peer *wg;
-	struct tunnel_client *tunnel;		/* NULL once the authorizations are gone */
-	struct turn *relay;			/* selected relay, NULL while there is none */
+	struct tunnel_client *tunnel; /* NULL once the authorizations are gone */
+	struct turn *relay;           /* selected relay, NULL while there is none */
 	struct ice_path path;
 	bool has_path, idle, failed, left /* the client said goodbye */;
-	uint64_t last_packet_us;		/* last IP packet either way */
-	uint64_t candidates_paid_us, paths_paid_us;	/* bucket_take() */
-	struct news *news;			/* room for MAX_NEWS, NULL while there are none */
+	uint64_t last_packet_us;                    /* last IP packet either way */
+	uint64_t candidates_paid_us, paths_paid_us; /* bucket_take() */
+	struct news *news; /* room for MAX_NEWS, NULL while there are none */
 	size_t n_news;
 	struct conn *next_by_id, *next_by_name;
-	bool touched, has_news;			/* queued in g->touched, g->with_news */
+	bool touched, has_news; /* queued in g->touched, g->with_news */
 };
 
 struct relay {
-	struct turn *turn;			/* NULL: the place is free */
+	struct turn *turn; /* NULL: the place is free */
 	bool measured;
 };
 
 struct outbox_entry {
-	char *flow_ref;				/* NULL: no_relays */
+	char *flow_ref; /* NULL: no_relays */
 };
 
 struct gateway {
 	struct gateway_config cfg;
 	struct wg *wg;
 	struct tunnel *tunnel;
-	struct heap *timers;			/* conns by slot, then relays, then the tunnel */
-	struct conn **conns;			/* by slot */
+	struct heap *timers; /* conns by slot, then relays, then the tunnel */
+	struct conn **conns; /* by slot */
 	uint32_t *free_slots;
 	uint32_t n_free;
-	struct conn **by_id, **by_name;		/* buckets, chained */
-	uint32_t n_buckets;			/* power of two */
+	struct conn **by_id, **by_name; /* buckets, chained */
+	uint32_t n_buckets;             /* power of two */
 	uint8_t hash_key[16], fingerprint_key[32];
 	struct relay relays[MAX_RELAYS];
 	struct ip_addr gone_relays[REMEMBERED_RELAYS];
 	size_t n_gone;
-	struct conn **touched, **with_news;	/* work queues of this step, each conn at most once */
+	struct conn **touched, **with_news; /* work queues of this step, each conn at most once */
 	uint32_t n_touched, n_with_news;
 	struct outbox_entry outbox[MAX_OUTBOX];
 	size_t outbox_head, outbox_len;
-	struct ip_addr own_v4, own_v6, wanted_v4, wanted_v6;	/* in use, and as `init` wants them */
+	struct ip_addr own_v4, own_v6, wanted_v4, wanted_v6; /* in use, and as `init` wants them */
 	bool tun_changed, joined, wanted_relays;
 	uint64_t tun_changed_us, warn_paid_us;
 	uint64_t now_us;
@@ -91,9 +94,11 @@ struct gateway {
 };
 
 /*
- * A token bucket of @burst, one more each @interval_us, kept as the time until which it is used up. False: empty.
+ * A token bucket of @burst, one more each @interval_us, kept as the time until which it is used up.
+ * False: empty.
  */
-static inline bool bucket_take(uint64_t *paid_us, uint64_t now_us, uint64_t interval_us, unsigned int burst)
+static inline bool bucket_take(uint64_t *paid_us, uint64_t now_us, uint64_t interval_us,
+			       unsigned int burst)
 {
 	uint64_t paid = *paid_us > now_us ? *paid_us : now_us;
 
@@ -103,7 +108,8 @@ static inline bool bucket_take(uint64_t *paid_us, uint64_t now_us, uint64_t inte
 	return true;
 }
 
-/* gateway.c: the level of a warning that a message of the portal caused: debug if there were many of late. */
+/* gateway.c: the level of a warning that a message of the portal caused: debug if there were many
+ * of late. */
 enum log_level gateway_warn_level(struct gateway *g);
 
 /* authorize.c */
@@ -116,7 +122,7 @@ void conn_log(const struct conn *c, enum log_level level, const char *message);
 void conn_wake(struct conn *c);
 struct conn *conn_find(struct gateway *g, const struct uuid *client);
 struct conn *conn_by_username(struct gateway *g, const struct stun_msg *msg, const uint8_t *buf,
-                              size_t len);
+			      size_t len);
 void conn_remove(struct conn *c);
 void conn_goodbye(struct conn *c);
 void conn_touch(struct conn *c);
@@ -128,7 +134,8 @@ void conn_remove_local(struct conn *c, const struct candidate *candidate);
 void conn_remote_candidates(struct gateway *g, const struct portal_candidates *msg, bool add);
 void conn_close_gone(struct gateway *g);
 
-/* Send a datagram of ours along a path; false when a relay has no channel to it yet (the message is lost). */
+/* Send a datagram of ours along a path; false when a relay has no channel to it yet (the message is
+ * lost). */
 bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data, size_t len);
 
 /* news.c: candidate changes on their way to the portal, and the acknowledgements before them. */
@@ -151,8 +158,8 @@ void relays_assign(struct gateway *g);
 void relays_set_timers(struct gateway *g);
 
 /* By the channel to @peer; false when there is none: the datagram is lost. */
-bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer, const uint8_t *data,
-                 size_t len);
+bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer,
+		 const uint8_t *data, size_t len);
 void relays_free(struct gateway *g);
 
 static inline uint32_t timer_of_relay(const struct gateway *g, size_t index)

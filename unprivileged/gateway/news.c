@@ -8,7 +8,8 @@ static bool same_candidate(const struct candidate *a, const struct candidate *b)
 	return a->kind == b->kind && endpoint_eq(&a->addr, &b->addr);
 }
 
-/* What the portal should hear is the net change: an unsent announcement and its withdrawal cancel out. */
+/* What the portal should hear is the net change: an unsent announcement and its withdrawal cancel
+ * out. */
 void news_add(struct conn *c, const struct candidate *candidate, bool removed)
 {
 	for (size_t i = 0; i < c->n_news; i++) {
@@ -26,7 +27,7 @@ void news_add(struct conn *c, const struct candidate *candidate, bool removed)
 		c->news = calloc(MAX_NEWS, sizeof(*c->news));
 	if (!c->news || c->n_news == MAX_NEWS)
 		return;
-	c->news[c->n_news++] = (struct news){ .candidate = *candidate, .removed = removed };
+	c->news[c->n_news++] = (struct news){.candidate = *candidate, .removed = removed};
 	if (!c->has_news) {
 		c->has_news = true;
 		c->g->with_news[c->g->n_with_news++] = c;
@@ -109,7 +110,7 @@ static void take_news(struct conn *c, bool removed, struct portal_send *out)
 	qsort(taken, n_taken, sizeof(taken[0]), by_priority);
 	for (size_t i = 0; i < n_taken; i++) {
 		if (candidate_format(&taken[i].candidate, ice_local_ufrag(c->ice), g->texts[n],
-		                     CANDIDATE_TEXT_MAX) > 0) {
+				     CANDIDATE_TEXT_MAX) > 0) {
 			g->text_ptrs[n] = g->texts[n];
 			n++;
 		}
@@ -157,7 +158,8 @@ bool gateway_poll(struct gateway *g, struct gateway_output *out)
 
 		free(g->polled_ref);
 		g->polled_ref = entry.flow_ref;
-		out->u.portal.kind = entry.flow_ref ? PORTAL_SEND_FLOW_AUTHORIZED : PORTAL_SEND_NO_RELAYS;
+		out->u.portal.kind =
+		    entry.flow_ref ? PORTAL_SEND_FLOW_AUTHORIZED : PORTAL_SEND_NO_RELAYS;
 		out->u.portal.flow_ref = entry.flow_ref;
 		return true;
 	}

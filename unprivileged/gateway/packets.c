@@ -9,20 +9,21 @@ enum {
 	CHANNEL_FIRST_BYTE_MAX = 79,
 };
 
-/* One datagram after the relay's framing is off: whose it is and on which of our addresses it arrived. */
+/* One datagram after the relay's framing is off: whose it is and on which of our addresses it
+ * arrived. */
 struct arrival {
 	uint8_t *data;
 	size_t len;
 	struct endpoint src, dst;
-	struct turn *via;	/* the relay whose channel it came by, or NULL */
+	struct turn *via; /* the relay whose channel it came by, or NULL */
 	uint8_t ecn;
 };
 
 static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *packet, size_t len,
-                            uint8_t ecn);
+			    uint8_t ecn);
 
 static void from_client(struct gateway *g, struct conn *c, uint8_t *inner, size_t inner_len,
-                        uint8_t outer_ecn, struct coalescer *tun)
+			uint8_t outer_ecn, struct coalescer *tun)
 {
 	struct ip_view view;
 	size_t len = ip_trim(inner, inner_len);
@@ -34,7 +35,8 @@ static void from_client(struct gateway *g, struct conn *c, uint8_t *inner, size_
 	}
 	parsed = ip_parse_packet(&view, inner, len, IP_INNER_MTU);
 	if (parsed != IP_OK) {
-		tunnel_count_drop(g->tunnel, parsed == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
+		tunnel_count_drop(g->tunnel,
+				  parsed == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
 		return;
 	}
 	c->last_packet_us = g->now_us;
@@ -61,7 +63,7 @@ static void from_client(struct gateway *g, struct conn *c, uint8_t *inner, size_
 /* A cookie goes the way its handshake came. */
 static void send_cookies(struct gateway *g, const struct arrival *in)
 {
-	struct txq_key key = { .src = in->dst };
+	struct txq_key key = {.src = in->dst};
 	const uint8_t *cookie;
 	size_t len;
 
@@ -103,7 +105,7 @@ static void wireguard_in(struct gateway *g, struct arrival *in, struct coalescer
 
 static void ice_in(struct gateway *g, const struct arrival *in, const struct stun_msg *msg)
 {
-	struct ice_input input = { .kind = ICE_INPUT_STUN };
+	struct ice_input input = {.kind = ICE_INPUT_STUN};
 	struct conn *c = NULL;
 	struct wg_peer *peer;
 
@@ -114,8 +116,8 @@ static void ice_in(struct gateway *g, const struct arrival *in, const struct stu
 	} else if (msg->class == STUN_SUCCESS) {
 		/* The agent's tag stands in the first three bytes of its transaction ids. */
 		peer = wg_peer_by_index(g->wg, (uint32_t)msg->txid.bytes[0] << 16 |
-		                                   (uint32_t)msg->txid.bytes[1] << 8 |
-		                                   msg->txid.bytes[2]);
+						   (uint32_t)msg->txid.bytes[1] << 8 |
+						   msg->txid.bytes[2]);
 		c = peer ? wg_peer_owner(peer) : NULL;
 	}
 	if (!c)
@@ -148,7 +150,7 @@ static void peer_in(struct gateway *g, struct arrival *in, struct coalescer *tun
 
 static void stun_from_relay(struct gateway *g, struct relay *relay, const struct arrival *in)
 {
-	struct turn_input input = { .kind = TURN_INPUT_DATAGRAM };
+	struct turn_input input = {.kind = TURN_INPUT_DATAGRAM};
 
 	input.u.datagram.buf = in->data;
 	input.u.datagram.len = in->len;
@@ -177,7 +179,8 @@ static bool from_relay_port(struct gateway *g, struct relay *relay, struct arriv
 {
 	uint8_t first = in->data[0];
 	bool channel = first >= CHANNEL_FIRST_BYTE_MIN && first <= CHANNEL_FIRST_BYTE_MAX;
-	bool stun = first <= STUN_FIRST_BYTE_MAX && wg_classify(in->data, in->len) == WG_NOT_WIREGUARD;
+	bool stun =
+	    first <= STUN_FIRST_BYTE_MAX && wg_classify(in->data, in->len) == WG_NOT_WIREGUARD;
 
 	if (!relay)
 		return !((stun || channel) && relays_was_one(g, &in->src.ip));
@@ -189,7 +192,8 @@ static bool from_relay_port(struct gateway *g, struct relay *relay, struct arriv
 	return false;
 }
 
-static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batch, struct coalescer *tun)
+static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batch,
+			 struct coalescer *tun)
 {
 	bool relay_port = batch->src.port == TURN_PORT;
 	struct reader r = reader_of(batch->data, batch->len);
@@ -200,11 +204,11 @@ static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batc
 	while (r.left > 0) {
 		size_t offset = batch->len - r.left;
 		struct arrival in = {
-			.data = batch->data + offset,
-			.len = min_size(segment, r.left),
-			.src = batch->src,
-			.dst = batch->dst,
-			.ecn = batch->ecn,
+		    .data = batch->data + offset,
+		    .len = min_size(segment, r.left),
+		    .src = batch->src,
+		    .dst = batch->dst,
+		    .ecn = batch->ecn,
 		};
 
 		rd_skip(&r, in.len);
@@ -216,14 +220,15 @@ static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batc
 }
 
 void gateway_udp_in(struct gateway *g, const struct gateway_datagrams *in, size_t n,
-                    struct coalescer *tun, uint64_t now_us)
+		    struct coalescer *tun, uint64_t now_us)
 {
 	g->now_us = now_us;
 	for (size_t i = 0; i < n; i++)
 		datagrams_in(g, &in[i], tun);
 }
 
-/* Where a connection's sealed packets go: the open send buffer, and how many bytes of relay framing come first. */
+/* Where a connection's sealed packets go: the open send buffer, and how many bytes of relay framing
+ * come first. */
 struct way_out {
 	struct txq_key key;
 	uint16_t channel;
@@ -241,7 +246,7 @@ static bool way_out(struct gateway *g, struct conn *c, uint8_t ecn, struct way_o
 	}
 	if (!c->relay)
 		return false;
-	out->key.src = (struct endpoint){ .port = 0 };
+	out->key.src = (struct endpoint){.port = 0};
 	out->framing = TURN_CHANNEL_HEADER;
 	if (turn_channel_out(c->relay, &c->path.remote, g->now_us, &out->channel, &out->key.dst))
 		return true;
@@ -249,9 +254,10 @@ static bool way_out(struct gateway *g, struct conn *c, uint8_t ecn, struct way_o
 	return false;
 }
 
-/* Room for one sealed packet with its framing in the send buffer; the inner packet goes to the returned place. */
+/* Room for one sealed packet with its framing in the send buffer; the inner packet goes to the
+ * returned place. */
 static uint8_t *packet_room(struct gateway *g, const struct way_out *way, size_t inner_len,
-                            struct txq_batch **batch, uint8_t **msg)
+			    struct txq_batch **batch, uint8_t **msg)
 {
 	size_t total = way->framing + WG_OVERHEAD + inner_len;
 	uint8_t header[TURN_CHANNEL_HEADER];
@@ -260,15 +266,16 @@ static uint8_t *packet_room(struct gateway *g, const struct way_out *way, size_t
 	*batch = txq_open(g->cfg.txq, &way->key);
 	w = writer_of(txq_append(g->cfg.txq, *batch, total), total);
 	if (way->framing > 0) {
-		channel_data_write_header(header, way->channel, (uint16_t)(WG_OVERHEAD + inner_len));
+		channel_data_write_header(header, way->channel,
+					  (uint16_t)(WG_OVERHEAD + inner_len));
 		wr_bytes(&w, header, sizeof(header));
 	}
 	*msg = wr_room(&w, WG_DATA_HEADER);
 	return wr_room(&w, inner_len);
 }
 
-static bool seal_room(struct gateway *g, struct conn *c, const struct way_out *way, size_t inner_len,
-                      struct txq_batch *batch, uint8_t *msg)
+static bool seal_room(struct gateway *g, struct conn *c, const struct way_out *way,
+		      size_t inner_len, struct txq_batch *batch, uint8_t *msg)
 {
 	if (wg_seal(c->wg, msg, inner_len, g->now_us) > 0)
 		return true;
@@ -285,7 +292,7 @@ static bool may_send(struct gateway *g, struct conn *c)
 }
 
 static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *packet, size_t len,
-                            uint8_t ecn)
+			    uint8_t ecn)
 {
 	struct way_out way;
 	struct txq_batch *batch;
@@ -299,7 +306,7 @@ static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *pa
 }
 
 void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data, size_t len,
-                    uint64_t now_us)
+		    uint64_t now_us)
 {
 	struct gso_split split;
 	struct tunnel_client *client;
@@ -310,7 +317,8 @@ void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data
 
 	g->now_us = now_us;
 	if (!gso_split_begin(&split, hdr, data, len, &verdict)) {
-		tunnel_count_drop(g->tunnel, verdict == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
+		tunnel_count_drop(g->tunnel,
+				  verdict == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
 		return;
 	}
 	if (tunnel_to_client(g->tunnel, &split.view, now_us, &client) != TUNNEL_FORWARD)

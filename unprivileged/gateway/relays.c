@@ -17,7 +17,8 @@ static void relay_withdraw(struct gateway *g, const struct turn *turn, const str
 	}
 }
 
-static void relay_announce(struct gateway *g, const struct turn *turn, const struct candidate *found)
+static void relay_announce(struct gateway *g, const struct turn *turn,
+			   const struct candidate *found)
 {
 	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
 		struct conn *c = g->conns[i];
@@ -73,15 +74,18 @@ static void relay_withdraw_all(struct gateway *g, const struct turn *turn)
 			relay_withdraw(g, turn, &known[i]);
 }
 
-enum { MAX_EVENTS = 16 };
+enum {
+	MAX_EVENTS = 16
+};
 
 struct relay_events {
-	struct turn_output list[MAX_EVENTS];	/* candidates found and lost */
+	struct turn_output list[MAX_EVENTS]; /* candidates found and lost */
 	size_t n;
 	bool dropped;
 };
 
-/* Sends what the relay wants sent and keeps the rest for later: acting on it may lead back to this relay. */
+/* Sends what the relay wants sent and keeps the rest for later: acting on it may lead back to this
+ * relay. */
 static void relay_drain(struct gateway *g, struct turn *turn, struct relay_events *events)
 {
 	struct turn_output out;
@@ -90,7 +94,7 @@ static void relay_drain(struct gateway *g, struct turn *turn, struct relay_event
 	while (events->n < MAX_EVENTS && turn_poll(turn, &out)) {
 		switch (out.kind) {
 		case TURN_OUTPUT_TRANSMIT: {
-			struct txq_key key = { .dst = out.u.transmit.dst };
+			struct txq_key key = {.dst = out.u.transmit.dst};
 
 			txq_send(g->cfg.txq, &key, out.u.transmit.data, out.u.transmit.len);
 			break;
@@ -120,7 +124,7 @@ static void relay_drop(struct gateway *g, struct relay *relay)
 static void relay_settle(struct gateway *g, struct relay *relay)
 {
 	struct turn *turn = relay->turn;
-	struct relay_events events = { .dropped = false };
+	struct relay_events events = {.dropped = false};
 
 	do {
 		relay_drain(g, turn, &events);
@@ -152,7 +156,7 @@ void relays_feed(struct gateway *g, struct relay *relay, const struct turn_input
 
 void relays_timeout(struct gateway *g, size_t index)
 {
-	struct turn_input in = { .kind = TURN_INPUT_TIMEOUT };
+	struct turn_input in = {.kind = TURN_INPUT_TIMEOUT};
 
 	if (g->relays[index].turn)
 		relays_feed(g, &g->relays[index], &in);
@@ -160,7 +164,7 @@ void relays_timeout(struct gateway *g, size_t index)
 
 void relays_bind(struct gateway *g, struct turn *turn, const struct endpoint *peer, uint32_t owner)
 {
-	struct turn_input in = { .kind = TURN_INPUT_BIND };
+	struct turn_input in = {.kind = TURN_INPUT_BIND};
 
 	for (size_t i = 0; i < MAX_RELAYS; i++) {
 		if (g->relays[i].turn == turn) {
@@ -172,12 +176,12 @@ void relays_bind(struct gateway *g, struct turn *turn, const struct endpoint *pe
 	}
 }
 
-bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer, const uint8_t *data,
-                 size_t len)
+bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer,
+		 const uint8_t *data, size_t len)
 {
 	size_t total = TURN_CHANNEL_HEADER + len;
 	uint8_t header[TURN_CHANNEL_HEADER];
-	struct txq_key key = { .ecn = 0 };
+	struct txq_key key = {.ecn = 0};
 	struct writer w;
 	uint16_t channel;
 
@@ -229,12 +233,14 @@ static void relay_add(struct gateway *g, const struct turn_config *cfg)
 
 	uuid_format(&cfg->id, id);
 	if (!relay) {
-		log_at(g->cfg.log, gateway_warn_level(g), "snownet", "Too many relays, ignoring one", KV_STR("relay", id));
+		log_at(g->cfg.log, gateway_warn_level(g), "snownet",
+		       "Too many relays, ignoring one", KV_STR("relay", id));
 		return;
 	}
 	relay->turn = turn_new(cfg, g->now_us);
 	if (!relay->turn) {
-		log_at(g->cfg.log, gateway_warn_level(g), "snownet", "Relay refused", KV_STR("relay", id));
+		log_at(g->cfg.log, gateway_warn_level(g), "snownet", "Relay refused",
+		       KV_STR("relay", id));
 		return;
 	}
 	relay->measured = false;
@@ -245,13 +251,13 @@ static void relay_add(struct gateway *g, const struct turn_config *cfg)
 static void relay_upsert(struct gateway *g, const struct portal_relay *entry)
 {
 	struct turn_config cfg = {
-		.id = entry->id,
-		.v4 = entry->v4,
-		.v6 = entry->v6,
-		.username = entry->username,
-		.password = entry->password,
-		.rng = g->cfg.rng,
-		.arena = g->cfg.arena,
+	    .id = entry->id,
+	    .v4 = entry->v4,
+	    .v6 = entry->v6,
+	    .username = entry->username,
+	    .password = entry->password,
+	    .rng = g->cfg.rng,
+	    .arena = g->cfg.arena,
 	};
 	struct relay *known = relay_by_id(g, &entry->id);
 
@@ -285,7 +291,7 @@ void relays_remove(struct gateway *g, const struct uuid *ids, size_t n)
 
 void relays_refresh_others(struct gateway *g, const struct portal_relay *list, size_t n)
 {
-	struct turn_input in = { .kind = TURN_INPUT_REFRESH };
+	struct turn_input in = {.kind = TURN_INPUT_REFRESH};
 
 	for (size_t i = 0; i < MAX_RELAYS; i++) {
 		bool listed = false;
@@ -347,7 +353,8 @@ struct turn *relays_choose(struct gateway *g)
 	return near[rng_below(&g->cfg.rng, n_near)];
 }
 
-/* Connections without a relay get one and announce its candidates; ask the portal once when there is none at all. */
+/* Connections without a relay get one and announce its candidates; ask the portal once when there
+ * is none at all. */
 void relays_assign(struct gateway *g)
 {
 	struct candidate known[TURN_MAX_CANDIDATES];

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TXQ_MAX_DATAGRAM = 2048 };
+enum {
+	TXQ_MAX_DATAGRAM = 2048
+};
 
 struct txq {
 	void (*flush)(void *ctx, const struct txq_batch *batch);
@@ -93,8 +95,9 @@ uint8_t *txq_append(struct txq *q, struct txq_batch *batch, size_t len)
 	uint8_t *at;
 
 	BUG_ON(len == 0 || len > TXQ_MAX_DATAGRAM);
-	if (batch->count > 0 && (batch->closed || len > batch->segment || batch->count == TXQ_MAX_SEGMENTS ||
-	                         batch->len + len > TXQ_MAX_BYTES))
+	if (batch->count > 0 &&
+	    (batch->closed || len > batch->segment || batch->count == TXQ_MAX_SEGMENTS ||
+	     batch->len + len > TXQ_MAX_BYTES))
 		batch_flush(q, batch);
 	if (batch->count == 0)
 		batch->segment = len;

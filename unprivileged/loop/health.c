@@ -16,6 +16,7 @@ enum { MAX_REQUEST = 4096, IDLE_S = 2 };
 struct health_client {
 	struct health *h;
 	struct bufferevent *bev;	/* NULL: free */
+	uint64_t serial;
 	bool answered;
 };
 
@@ -23,6 +24,7 @@ struct health {
 	struct loop *l;
 	struct evconnlistener *listener;
 	struct health_client clients[HEALTH_CONNECTIONS];
+	uint64_t serials;
 };
 
 static void client_close(struct health_client *c)
@@ -106,24 +108,40 @@ static bool on_tunnel_address(evutil_socket_t fd)
 	return ip_is_tunnel(&local.ip);
 }
 
+/* A free place, or that of the oldest connection: whoever drips bytes must not keep a probe out. */
+static struct health_client *client_place(struct health *h)
+{
+	struct health_client *oldest = &h->clients[0];
+
+	for (size_t i = 0; i < HEALTH_CONNECTIONS; i++) {
+		struct health_client *c = &h->clients[i];
+
+		if (!c->bev)
+			return c;
+		if (c->serial < oldest->serial)
+			oldest = c;
+	}
+	client_close(oldest);
+	return oldest;
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr, int len,
                       void *arg)
 {
 	struct health *h = arg;
 	struct timeval wait = { .tv_sec = IDLE_S };
-	struct health_client *c = NULL;
+	struct health_client *c;
 
 	(void)listener;
 	(void)addr;
 	(void)len;
-	for (size_t i = 0; i < HEALTH_CONNECTIONS && !c; i++)
-		if (!h->clients[i].bev)
-			c = &h->clients[i];
-	if (!c || on_tunnel_address(fd)) {
+	if (on_tunnel_address(fd)) {
 		close(fd);
 		return;
 	}
+	c = client_place(h);
 	c->h = h;
+	c->serial = ++h->serials;
 	c->answered = false;
 	c->bev = bufferevent_socket_new(h->l->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c->bev) {

@@ -128,6 +128,7 @@ struct loop {
 	int dns_pool[2][DNS_POOL];
 	unsigned int dns_pooled[2];
 	struct dns_query dns_queries[DNS_QUERIES];
+	uint64_t files_read_us;			/* 0: never */
 	/* life */
 	uint64_t timer_at_us;		/* what the timer is set to */
 	uint64_t clock_at_us, stop_at_us;	/* next wall-clock tick; end of the shutdown's wait */
@@ -172,6 +173,8 @@ void routes_close(struct loop *l);
 /* names.c: the resolver's sockets and files. */
 void names_refill(struct loop *l);
 void names_read_files(struct loop *l);
+/* The same before a lookup, unless it was done a moment ago: the host may have moved to another network meanwhile. */
+void names_refresh(struct loop *l);
 /* True if there was anything to carry out. */
 bool names_settle(struct loop *l);
 void names_close(struct loop *l);

@@ -309,8 +309,10 @@ struct loop *loop_new(const struct loop_config *cfg, char *err, size_t err_len)
 		return NULL;
 	}
 	l->log = cfg->log;
+	l->timer_at_us = NEVER_US;
 	l->helper.fd = cfg->helper_fd;
 	l->helper.seq = cfg->boot->helper_seq;
+	l->timer_at_us = NEVER_US;
 	l->tun_fd = l->nl_lookup = l->nl_events = l->udp[0].fd = l->udp[1].fd = -1;
 	l->base = base_new();
 	if (!l->base || !core_new(l)) {

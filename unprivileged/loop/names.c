@@ -8,7 +8,8 @@
 #include "loop/internal.h"
 
 enum {
-	DNS_DATAGRAM = 4096
+	DNS_DATAGRAM = 4096,
+	FILES_FRESH_S = 5 /* how long what was read is taken for true */
 };
 
 void names_refill(struct loop *l)
@@ -26,43 +27,63 @@ void names_refill(struct loop *l)
 	}
 }
 
-/* The whole file as text, the caller frees it; NULL when there is none. */
-static char *read_file(struct loop *l, enum ipc_file which, size_t *len)
+/* The whole file as text, which the caller frees; a negative errno. */
+static int read_file(struct loop *l, enum ipc_file which, char **text, size_t *len)
 {
 	struct stat st;
-	char *text = NULL;
 	ssize_t n;
 	int fd;
+	int rc = helper_file_open(&l->helper, which, &fd);
 
+	*text = NULL;
 	*len = 0;
-	if (helper_file_open(&l->helper, which, &fd) < 0)
-		return NULL;
+	if (rc < 0)
+		return rc;
+	rc = -EFBIG;
 	if (fstat(fd, &st) < 0 || st.st_size < 0 || st.st_size > IPC_MAX_FILE_BYTES)
 		goto close_fd;
-	text = malloc((size_t)st.st_size + 1);
-	if (!text)
+	rc = -ENOMEM;
+	*text = malloc((size_t)st.st_size + 1);
+	if (!*text)
 		goto close_fd;
 	while (*len < (size_t)st.st_size) {
-		n = read(fd, text + *len, (size_t)st.st_size - *len);
+		n = read(fd, *text + *len, (size_t)st.st_size - *len);
 		if (n <= 0)
 			break;
 		*len += (size_t)n;
 	}
+	rc = 0;
 close_fd:
 	close(fd);
-	return text;
+	return rc;
+}
+
+/* A file that is gone counts; one that the helper does not open just now stays as it was. */
+static bool file_counts(const struct loop *l, int rc)
+{
+	return rc == 0 || rc == -ENOENT || l->files_read_us == 0;
 }
 
 void names_read_files(struct loop *l)
 {
 	size_t len;
-	char *text = read_file(l, IPC_FILE_RESOLV_CONF, &len);
+	char *text;
+	int rc = read_file(l, IPC_FILE_RESOLV_CONF, &text, &len);
 
-	resolver_set_resolv_conf(l->resolver, text, len);
+	if (file_counts(l, rc))
+		resolver_set_resolv_conf(l->resolver, text, len);
 	free(text);
-	text = read_file(l, IPC_FILE_HOSTS, &len);
-	resolver_set_hosts(l->resolver, text, len);
+	rc = read_file(l, IPC_FILE_HOSTS, &text, &len);
+	if (file_counts(l, rc))
+		resolver_set_hosts(l->resolver, text, len);
 	free(text);
+	l->files_read_us = now_us();
+}
+
+void names_refresh(struct loop *l)
+{
+	if (now_us() - l->files_read_us >= FILES_FRESH_S * US_PER_S)
+		names_read_files(l);
 }
 
 static void query_close(struct dns_query *q)

@@ -297,6 +297,7 @@ static void dial(struct loop *l)
 	struct portal_io *p = &l->portal;
 
 	dials_stop(l);
+	names_refresh(l);
 	p->lookup_token++;
 	p->resolving = true;
 	if (!resolver_lookup(l->resolver, p->url.host, p->lookup_token, now_us())) {

@@ -10,12 +10,12 @@
 #include "portal/websocket.h"
 
 enum {
-	MAX_UNANSWERED = 3,		/* heartbeats; one more drops the connection */
+	MAX_UNANSWERED = 3, /* heartbeats; one more drops the connection */
 	MAX_TX = 1024 * 1024,
-	MAX_QUEUED = 256,		/* messages that wait for the join */
+	MAX_QUEUED = 256, /* messages that wait for the join */
 	MAX_REQUEST = 8192,
 	FIRST_OUTS = 16,
-	NOISE_LINES = 10,		/* lines about what the portal sent, in NOISE_S */
+	NOISE_LINES = 10, /* lines about what the portal sent, in NOISE_S */
 	NOISE_S = 60,
 };
 
@@ -29,7 +29,15 @@ static const uint64_t backoff_max_us = 60 * US_PER_S;
 static const uint64_t retry_min_us = 250 * US_PER_MS;
 static const uint64_t retry_max_us = 300 * US_PER_S;
 
-enum state { IDLE, WAITING, DIALING, UPGRADING, JOINING, READY, ENDED };
+enum state {
+	IDLE,
+	WAITING,
+	DIALING,
+	UPGRADING,
+	JOINING,
+	READY,
+	ENDED
+};
 
 struct portal_channel {
 	struct portal_channel_config cfg;
@@ -41,7 +49,7 @@ struct portal_channel {
 	char key[HTTP_WS_KEY_LEN + 1];
 	char head[HTTP_MAX_HEADERS + HTTP_MAX_BODY];
 	size_t head_len;
-	struct websocket *ws;		/* NULL before the upgrade */
+	struct websocket *ws; /* NULL before the upgrade */
 	uint64_t next_ref, join_ref, heartbeat_at_us, rejoined_us;
 	uint64_t unanswered[MAX_UNANSWERED];
 	size_t n_unanswered;
@@ -50,7 +58,8 @@ struct portal_channel {
 	/* Lines that anybody behind the portal could cause without end. */
 	uint64_t noise_until_us, noise_hidden;
 	unsigned int noise_lines;
-	/* Set inside the WebSocket's callbacks, acted upon when it has returned: drop the connection, or end for good. */
+	/* Set inside the WebSocket's callbacks, acted upon when it has returned: drop the
+	 * connection, or end for good. */
 	bool broken, doomed;
 	const char *broken_why;
 	char why[256];
@@ -131,7 +140,7 @@ static void push(struct portal_channel *ch, const struct portal_out *out)
 
 static void push_kind(struct portal_channel *ch, enum portal_out_kind kind)
 {
-	push(ch, &(struct portal_out){ .kind = kind });
+	push(ch, &(struct portal_out){.kind = kind});
 }
 
 /* What the caller has taken goes: it may hold the token. */
@@ -173,18 +182,20 @@ static bool connected(const struct portal_channel *ch)
 	return ch->state == UPGRADING || ch->state == JOINING || ch->state == READY;
 }
 
+/* Leaves the connection's states; the caller says where to. */
 static void hang_up(struct portal_channel *ch)
 {
 	if (ch->state == READY)
 		push_kind(ch, PORTAL_OUT_LOST);
 	if (connected(ch) || ch->state == DIALING)
 		push_kind(ch, PORTAL_OUT_HANG_UP);
+	ch->state = IDLE;
 	connection_clear(ch);
 }
 
 static void fatal(struct portal_channel *ch, const char *reason)
 {
-	struct portal_out out = { .kind = PORTAL_OUT_FATAL };
+	struct portal_out out = {.kind = PORTAL_OUT_FATAL};
 
 	hang_up(ch);
 	ch->state = ENDED;
@@ -240,11 +251,13 @@ static void retry(struct portal_channel *ch, const char *why, int64_t retry_afte
 	log_at(ch->cfg.log, LOG_INFO, "phoenix_channel", "Hiccup in portal connection",
 	       KV_STR("error", why), KV_INT("backoff_ms", delay_us / US_PER_MS),
 	       KV_INT("max_elapsed_time_s",
-	              (ch->ever_joined ? ch->cfg.max_partition_us : ch->cfg.first_connect_us) / US_PER_S));
+		      (ch->ever_joined ? ch->cfg.max_partition_us : ch->cfg.first_connect_us) /
+			  US_PER_S));
 	if (!up) {
 		char text[sizeof(ch->why)];
 
-		snprintf(text, sizeof(text), "Failed to connect to the portal in time, last error: %s", why);
+		snprintf(text, sizeof(text),
+			 "Failed to connect to the portal in time, last error: %s", why);
 		fatal(ch, text);
 		return;
 	}
@@ -277,7 +290,7 @@ static void send_text(struct portal_channel *ch, char *text)
 
 static void send_kind(struct portal_channel *ch, enum portal_send_kind kind)
 {
-	struct portal_send send = { .kind = kind };
+	struct portal_send send = {.kind = kind};
 
 	send_text(ch, portal_print(&send, ch->next_ref++));
 }
@@ -353,7 +366,8 @@ static void reply(struct portal_channel *ch, const struct portal_envelope *env)
 		heartbeat_answered(ch, env->ref);
 		return;
 	}
-	if (strcmp(env->reason, "unmatched topic") == 0 && !env->topic_phoenix && ch->state == READY) {
+	if (strcmp(env->reason, "unmatched topic") == 0 && !env->topic_phoenix &&
+	    ch->state == READY) {
 		if (ch->rejoined_us != 0 && ch->now_us - ch->rejoined_us < rejoin_us) {
 			break_off(ch, "the portal keeps forgetting our channel");
 			return;
@@ -370,7 +384,7 @@ static void on_text(void *ctx, const char *text, size_t len)
 {
 	struct portal_channel *ch = ctx;
 	struct portal_envelope env;
-	struct portal_out out = { .kind = PORTAL_OUT_MESSAGE };
+	struct portal_out out = {.kind = PORTAL_OUT_MESSAGE};
 
 	if (ch->broken)
 		return;
@@ -394,8 +408,9 @@ static void on_text(void *ctx, const char *text, size_t len)
 		break;
 	case PORTAL_EVENT_DISCONNECT:
 		if (strcmp(env.reason, "token_expired") == 0)
-			doom(ch, "Failed to login to portal: Authentication token invalid (the portal "
-			         "ended this session: token deleted, or another gateway with this id)");
+			doom(ch,
+			     "Failed to login to portal: Authentication token invalid (the portal "
+			     "ended this session: token deleted, or another gateway with this id)");
 		else
 			break_off(ch, "the portal told us to disconnect");
 		break;
@@ -429,12 +444,12 @@ static void websocket_bytes(struct portal_channel *ch, const uint8_t *data, size
 static void websocket_up(struct portal_channel *ch)
 {
 	struct websocket_config cfg = {
-		.max_message = PORTAL_MAX_MESSAGE,
-		.rng = ch->cfg.rng,
-		.write = on_write,
-		.text = on_text,
-		.binary = on_binary,
-		.ctx = ch,
+	    .max_message = PORTAL_MAX_MESSAGE,
+	    .rng = ch->cfg.rng,
+	    .write = on_write,
+	    .text = on_text,
+	    .binary = on_binary,
+	    .ctx = ch,
 	};
 
 	ch->ws = websocket_new(&cfg);
@@ -448,7 +463,8 @@ static void websocket_up(struct portal_channel *ch)
 }
 
 /* A refusal's body says why in a few words; nothing else of it is used. */
-static void log_refusal(struct portal_channel *ch, unsigned int status, const char *body, size_t len)
+static void log_refusal(struct portal_channel *ch, unsigned int status, const char *body,
+			size_t len)
 {
 	bool truncated;
 	cJSON *root = json_parse(body, len, &truncated);
@@ -472,7 +488,8 @@ static void upgrade_bytes(struct portal_channel *ch, const uint8_t *data, size_t
 
 	memcpy(ch->head + ch->head_len, data, n);
 	ch->head_len += n;
-	switch (http_answer_read(&answer, ch->head, ch->head_len, ch->key, ch->cfg.wall_s(ch->cfg.ctx))) {
+	switch (http_answer_read(&answer, ch->head, ch->head_len, ch->key,
+				 ch->cfg.wall_s(ch->cfg.ctx))) {
 	case HTTP_MORE:
 		return;
 	case HTTP_BAD:
@@ -498,25 +515,27 @@ static void upgrade_bytes(struct portal_channel *ch, const uint8_t *data, size_t
 		fatal(ch, "Failed to login to portal: Authentication token invalid");
 		return;
 	}
-	snprintf(why, sizeof(why), answer.status == 101 ? "the WebSocket upgrade is wrong" : "HTTP status %u",
-	         answer.status);
+	snprintf(why, sizeof(why),
+		 answer.status == 101 ? "the WebSocket upgrade is wrong" : "HTTP status %u",
+		 answer.status);
 	retry(ch, why, answer.retry_after_s);
 }
 
 static void send_upgrade(struct portal_channel *ch)
 {
 	struct http_upgrade upgrade = {
-		.host = ch->cfg.host,
-		.target = ch->cfg.request_target,
-		.user_agent = ch->cfg.user_agent,
-		.token = ch->cfg.token,
+	    .host = ch->cfg.host,
+	    .target = ch->cfg.request_target,
+	    .user_agent = ch->cfg.user_agent,
+	    .token = ch->cfg.token,
 	};
 	char request[MAX_REQUEST];
 	uint8_t key[16];
 	size_t len;
 
 	rng_fill(&ch->cfg.rng, key, sizeof(key));
-	sodium_bin2base64(ch->key, sizeof(ch->key), key, sizeof(key), sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(ch->key, sizeof(ch->key), key, sizeof(key),
+			  sodium_base64_VARIANT_ORIGINAL);
 	memcpy(upgrade.key, ch->key, sizeof(upgrade.key));
 	len = http_upgrade_write(&upgrade, request, sizeof(request));
 	ch->state = UPGRADING;

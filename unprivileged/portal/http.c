@@ -8,22 +8,26 @@
 #include <strings.h>
 #include <time.h>
 
-enum { SHA1_LEN = 20, ACCEPT_TEXT = 29 /* base64 of SHA-1 with NUL */ };
+enum {
+	SHA1_LEN = 20,
+	ACCEPT_TEXT = 29 /* base64 of SHA-1 with NUL */
+};
 
 size_t http_upgrade_write(const struct http_upgrade *u, char *out, size_t cap)
 {
 	bool v6 = strchr(u->host, ':') != NULL;
 	int n = snprintf(out, cap,
-	                 "GET %s HTTP/1.1\r\n"
-	                 "Host: %s%s%s\r\n"
-	                 "Connection: Upgrade\r\n"
-	                 "Upgrade: websocket\r\n"
-	                 "Sec-WebSocket-Version: 13\r\n"
-	                 "Sec-WebSocket-Key: %s\r\n"
-	                 "User-Agent: %s\r\n"
-	                 "X-Authorization: Bearer %s\r\n"
-	                 "\r\n",
-	                 u->target, v6 ? "[" : "", u->host, v6 ? "]" : "", u->key, u->user_agent, u->token);
+			 "GET %s HTTP/1.1\r\n"
+			 "Host: %s%s%s\r\n"
+			 "Connection: Upgrade\r\n"
+			 "Upgrade: websocket\r\n"
+			 "Sec-WebSocket-Version: 13\r\n"
+			 "Sec-WebSocket-Key: %s\r\n"
+			 "User-Agent: %s\r\n"
+			 "X-Authorization: Bearer %s\r\n"
+			 "\r\n",
+			 u->target, v6 ? "[" : "", u->host, v6 ? "]" : "", u->key, u->user_agent,
+			 u->token);
 
 	return n > 0 && (size_t)n < cap ? (size_t)n : 0;
 }
@@ -39,7 +43,7 @@ static bool accept_matches(const char *key, const char *value, size_t len)
 	if (!EVP_Q_digest(NULL, "SHA1", NULL, text, strlen(text), digest, &digest_len))
 		return false;
 	sodium_bin2base64(expected, sizeof(expected), digest, sizeof(digest),
-	                  sodium_base64_VARIANT_ORIGINAL);
+			  sodium_base64_VARIANT_ORIGINAL);
 	return len == strlen(expected) && memcmp(expected, value, len) == 0;
 }
 
@@ -88,7 +92,7 @@ static bool decimal(const char *value, size_t len, int64_t *out)
 static int64_t retry_after(const char *value, size_t len, uint64_t wall_s)
 {
 	char text[40];
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 	const char *end;
 	int64_t v;
 
@@ -110,7 +114,7 @@ struct seen {
 };
 
 static void header_read(struct http_answer *out, struct seen *seen, const char *line, size_t len,
-                        const char *key, uint64_t wall_s)
+			const char *key, uint64_t wall_s)
 {
 	const char *colon = memchr(line, ':', len);
 	const char *value;
@@ -135,7 +139,7 @@ static void header_read(struct http_answer *out, struct seen *seen, const char *
 	else if (value_is(line, name_len, "sec-websocket-accept"))
 		seen->accept = accept_matches(key, value, value_len);
 	else if (value_is(line, name_len, "sec-websocket-protocol") ||
-	         value_is(line, name_len, "sec-websocket-extensions"))
+		 value_is(line, name_len, "sec-websocket-extensions"))
 		seen->unasked = true;
 	else if (value_is(line, name_len, "retry-after"))
 		out->retry_after_s = retry_after(value, value_len, wall_s);
@@ -155,11 +159,11 @@ static bool status_read(struct http_answer *out, const char *line, size_t len)
 }
 
 enum http_result http_answer_read(struct http_answer *out, const char *buf, size_t len,
-                                  const char key[HTTP_WS_KEY_LEN + 1], uint64_t wall_s)
+				  const char key[HTTP_WS_KEY_LEN + 1], uint64_t wall_s)
 {
-	struct http_answer answer = { .retry_after_s = HTTP_NO_RETRY_AFTER };
+	struct http_answer answer = {.retry_after_s = HTTP_NO_RETRY_AFTER};
 	const char *end = memmem(buf, len, "\r\n\r\n", 4);
-	struct seen seen = { false, false, false, false };
+	struct seen seen = {false, false, false, false};
 	size_t at = 0;
 
 	if (!end)
@@ -178,8 +182,8 @@ enum http_result http_answer_read(struct http_answer *out, const char *buf, size
 			header_read(&answer, &seen, line, line_len, key, wall_s);
 		at += line_len + 2;
 	}
-	answer.upgraded = answer.status == 101 && seen.upgrade && seen.connection && seen.accept &&
-	                  !seen.unasked;
+	answer.upgraded =
+	    answer.status == 101 && seen.upgrade && seen.connection && seen.accept && !seen.unasked;
 	*out = answer;
 	return HTTP_DONE;
 }

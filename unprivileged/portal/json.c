@@ -9,8 +9,8 @@
 
 enum {
 	MAX_MEMBERS = 64,
-	MAX_VALUES = 5 * 65536,		/* an `init` with the most authorizations has 4 for each */
-	ESCAPED_NUL = 5,		/* u0000 */
+	MAX_VALUES = 5 * 65536, /* an `init` with the most authorizations has 4 for each */
+	ESCAPED_NUL = 5,        /* u0000 */
 };
 
 static void free_wiped(void *p)
@@ -22,15 +22,16 @@ static void free_wiped(void *p)
 
 void portal_json_init(void)
 {
-	cJSON_Hooks hooks = { .malloc_fn = malloc, .free_fn = free_wiped };
+	cJSON_Hooks hooks = {.malloc_fn = malloc, .free_fn = free_wiped};
 
 	cJSON_InitHooks(&hooks);
 }
 
 /* What can be said of a text without parsing it. */
 struct outline {
-	bool refused;	/* too deep, too many values, a control character, an escaped NUL: that one would cut a string short */
-	bool open;	/* ends inside a string */
+	bool refused; /* too deep, too many values, a control character, an escaped NUL: that one
+			 would cut a string short */
+	bool open;    /* ends inside a string */
 };
 
 struct scan {
@@ -52,7 +53,8 @@ static void scan_string(struct scan *s)
 		if (s->text[s->at] != '\\')
 			continue;
 		s->at++;
-		if (s->len - s->at >= ESCAPED_NUL && memcmp(s->text + s->at, "u0000", ESCAPED_NUL) == 0)
+		if (s->len - s->at >= ESCAPED_NUL &&
+		    memcmp(s->text + s->at, "u0000", ESCAPED_NUL) == 0)
 			s->found.refused = true;
 	}
 }
@@ -60,7 +62,7 @@ static void scan_string(struct scan *s)
 /* The parser itself recurses and takes memory for each value, so this comes first. */
 static struct outline outline_of(const char *text, size_t len)
 {
-	struct scan s = { .text = text, .len = len };
+	struct scan s = {.text = text, .len = len};
 
 	while (s.at < s.len) {
 		char c = text[s.at++];
@@ -118,7 +120,7 @@ static bool only_blanks(const char *text, size_t len)
 /* The parser stopped at @at: was all that it had left the beginning of a value? */
 static bool ends_in_value(const char *at, size_t len)
 {
-	static const char *const words[] = { "true", "false", "null" };
+	static const char *const words[] = {"true", "false", "null"};
 
 	if (len <= 1)
 		return true;
@@ -237,7 +239,7 @@ bool json_key(const cJSON *object, const char *key, uint8_t out[32])
 	if (!text)
 		return false;
 	ok = sodium_base642bin(bytes, sizeof(bytes), text, strlen(text), NULL, &len, &end,
-	                       sodium_base64_VARIANT_ORIGINAL) == 0 &&
+			       sodium_base64_VARIANT_ORIGINAL) == 0 &&
 	     *end == '\0' && len == 32;
 	if (ok)
 		memcpy(out, bytes, 32);

@@ -1,5 +1,6 @@
 /*
- * Typed access to a parsed JSON object: each getter says whether the member is there and of the right kind. Not for other rooms.
+ * Typed access to a parsed JSON object: each getter says whether the member is there and of the
+ * right kind. Not for other rooms.
  */
 #ifndef PORTAL_JSON_H
 #define PORTAL_JSON_H
@@ -11,8 +12,9 @@
 #include "packet/addr.h"
 
 /*
- * Parse a whole text with bounds on depth, members and values; duplicate members and escaped NULs are refused. NULL on failure; *truncated
- * tells whether the text ended too early. Free with cJSON_Delete().
+ * Parse a whole text with bounds on depth, members and values; duplicate members and escaped NULs
+ * are refused. NULL on failure; *truncated tells whether the text ended too early. Free with
+ * cJSON_Delete().
  */
 cJSON *json_parse(const char *text, size_t len, bool *truncated);
 

@@ -6,7 +6,10 @@
 
 #include "portal/json.h"
 
-enum { MAX_AUTHORIZATIONS = 65536, MAX_DISCONNECTED = 64 };
+enum {
+	MAX_AUTHORIZATIONS = 65536,
+	MAX_DISCONNECTED = 64
+};
 
 static bool port_of(const cJSON *item, const char *key, uint16_t fallback, uint16_t *out)
 {
@@ -41,7 +44,8 @@ static bool filter_read(struct filter *out, const cJSON *item)
 	return out->protocol == FILTER_ICMP || out->port_start <= out->port_end;
 }
 
-/* A list of at most @max elements of @size bytes for @n items; NULL with *n 0 when the list is empty. */
+/* A list of at most @max elements of @size bytes for @n items; NULL with *n 0 when the list is
+ * empty. */
 static bool list_new(const cJSON *array, size_t max, size_t size, void **out, size_t *n)
 {
 	*out = NULL;
@@ -102,13 +106,15 @@ static bool resource_read(struct resource *out, const cJSON *item)
 static bool relay_addr_usable(const struct endpoint *ep)
 {
 	return ep->port != 0 && !ip_is_loopback(&ep->ip) && !ip_is_multicast(&ep->ip) &&
-	       !ip_is_unspecified(&ep->ip) && !ip_is_broadcast(&ep->ip) && !ip_is_v4_mapped(&ep->ip);
+	       !ip_is_unspecified(&ep->ip) && !ip_is_broadcast(&ep->ip) &&
+	       !ip_is_v4_mapped(&ep->ip);
 }
 
-/* One entry into the list, merged with an earlier one of the same id. Bad or unusable entries are left out. */
+/* One entry into the list, merged with an earlier one of the same id. Bad or unusable entries are
+ * left out. */
 static void relay_read(struct portal_relay *list, size_t *n, const cJSON *item)
 {
-	struct portal_relay relay = { .v4.port = 0 };
+	struct portal_relay relay = {.v4.port = 0};
 	struct portal_relay *into = NULL;
 	struct endpoint ep;
 	char type[8];
@@ -159,7 +165,7 @@ static bool authorizations_read(struct portal_init *out, const cJSON *array)
 	void *list;
 
 	if (!list_new(array, MAX_AUTHORIZATIONS, sizeof(*out->authorizations), &list,
-	              &out->n_authorizations))
+		      &out->n_authorizations))
 		return false;
 	out->authorizations = list;
 	if (!list)
@@ -183,7 +189,8 @@ static bool init_read(struct portal_msg *out, const cJSON *payload)
 	const cJSON *relays = json_member(payload, "relays");
 	const cJSON *authorizations = json_member(payload, "authorizations");
 
-	if (!json_ip(interface, "ipv4", IP_V4, &init->v4) || !json_ip(interface, "ipv6", IP_V6, &init->v6))
+	if (!json_ip(interface, "ipv4", IP_V4, &init->v4) ||
+	    !json_ip(interface, "ipv6", IP_V6, &init->v6))
 		return false;
 	if (relays && !relays_read(&init->relays, &init->n_relays, relays))
 		return false;
@@ -225,8 +232,10 @@ static bool flow_read(struct portal_msg *out, const cJSON *payload)
 	       json_key(client, "preshared_key", flow->preshared_key) &&
 	       json_ip(client, "ipv4", IP_V4, &flow->client_v4) &&
 	       json_ip(client, "ipv6", IP_V6, &flow->client_v6) &&
-	       credentials_read(&flow->gateway_ice, json_member(payload, "gateway_ice_credentials")) &&
-	       credentials_read(&flow->client_ice, json_member(payload, "client_ice_credentials")) &&
+	       credentials_read(&flow->gateway_ice,
+				json_member(payload, "gateway_ice_credentials")) &&
+	       credentials_read(&flow->client_ice,
+				json_member(payload, "client_ice_credentials")) &&
 	       expiry_read(payload, &flow->expires_at);
 }
 
@@ -268,7 +277,8 @@ static bool access_read(struct portal_msg *out, const cJSON *payload)
 
 static bool access_expiry_read(struct portal_msg *out, const cJSON *payload)
 {
-	return access_read(out, payload) && json_integer(payload, "expires_at", &out->u.access.expires_at);
+	return access_read(out, payload) &&
+	       json_integer(payload, "expires_at", &out->u.access.expires_at);
 }
 
 static bool resource_msg_read(struct portal_msg *out, const cJSON *payload)
@@ -284,7 +294,7 @@ static bool presence_read(struct portal_msg *out, const cJSON *payload)
 	void *list;
 
 	if (!list_new(gone, MAX_DISCONNECTED, sizeof(*presence->disconnected), &list,
-	              &presence->n_disconnected))
+		      &presence->n_disconnected))
 		return false;
 	presence->disconnected = list;
 	presence->n_disconnected = 0;
@@ -297,7 +307,8 @@ static bool presence_read(struct portal_msg *out, const cJSON *payload)
 			return false;
 		presence->n_disconnected++;
 	}
-	return relays_read(&presence->connected, &presence->n_connected, json_member(payload, "connected"));
+	return relays_read(&presence->connected, &presence->n_connected,
+			   json_member(payload, "connected"));
 }
 
 static const struct {
@@ -305,15 +316,15 @@ static const struct {
 	enum portal_msg_kind kind;
 	bool (*read)(struct portal_msg *out, const cJSON *payload);
 } readers[] = {
-	{ "init", PORTAL_INIT, init_read },
-	{ "authorize_flow", PORTAL_AUTHORIZE_FLOW, flow_read },
-	{ "create_authorization", PORTAL_AUTHORIZE_FLOW, flow_v2_read },
-	{ "ice_candidates", PORTAL_ICE_CANDIDATES, candidates_read },
-	{ "invalidate_ice_candidates", PORTAL_INVALIDATE_ICE_CANDIDATES, candidates_read },
-	{ "reject_access", PORTAL_REJECT_ACCESS, access_read },
-	{ "resource_updated", PORTAL_RESOURCE_UPDATED, resource_msg_read },
-	{ "access_authorization_expiry_updated", PORTAL_EXPIRY_UPDATED, access_expiry_read },
-	{ "relays_presence", PORTAL_RELAYS_PRESENCE, presence_read },
+    {"init", PORTAL_INIT, init_read},
+    {"authorize_flow", PORTAL_AUTHORIZE_FLOW, flow_read},
+    {"create_authorization", PORTAL_AUTHORIZE_FLOW, flow_v2_read},
+    {"ice_candidates", PORTAL_ICE_CANDIDATES, candidates_read},
+    {"invalidate_ice_candidates", PORTAL_INVALIDATE_ICE_CANDIDATES, candidates_read},
+    {"reject_access", PORTAL_REJECT_ACCESS, access_read},
+    {"resource_updated", PORTAL_RESOURCE_UPDATED, resource_msg_read},
+    {"access_authorization_expiry_updated", PORTAL_EXPIRY_UPDATED, access_expiry_read},
+    {"relays_presence", PORTAL_RELAYS_PRESENCE, presence_read},
 };
 
 static bool ref_read(const cJSON *root, uint64_t *out)
@@ -343,8 +354,10 @@ static void reply_read(struct portal_envelope *out, const cJSON *payload)
 	char status[16];
 
 	out->event = PORTAL_EVENT_REPLY;
-	out->reply_ok = json_text(payload, "status", status, sizeof(status)) && strcmp(status, "ok") == 0;
-	if (!json_text_cut(json_member(payload, "response"), "reason", out->reason, sizeof(out->reason)))
+	out->reply_ok =
+	    json_text(payload, "status", status, sizeof(status)) && strcmp(status, "ok") == 0;
+	if (!json_text_cut(json_member(payload, "response"), "reason", out->reason,
+			   sizeof(out->reason)))
 		out->reason[0] = '\0';
 }
 

@@ -6,12 +6,12 @@
 static const struct {
 	const char *topic, *event;
 } heads[] = {
-	[PORTAL_SEND_JOIN] = { "gateway", "phx_join" },
-	[PORTAL_SEND_HEARTBEAT] = { "phoenix", "heartbeat" },
-	[PORTAL_SEND_FLOW_AUTHORIZED] = { "gateway", "flow_authorized" },
-	[PORTAL_SEND_NO_RELAYS] = { "gateway", "no_relays" },
-	[PORTAL_SEND_CANDIDATES] = { "gateway", "broadcast_ice_candidates" },
-	[PORTAL_SEND_INVALIDATED] = { "gateway", "broadcast_invalidated_ice_candidates" },
+    [PORTAL_SEND_JOIN] = {"gateway", "phx_join"},
+    [PORTAL_SEND_HEARTBEAT] = {"phoenix", "heartbeat"},
+    [PORTAL_SEND_FLOW_AUTHORIZED] = {"gateway", "flow_authorized"},
+    [PORTAL_SEND_NO_RELAYS] = {"gateway", "no_relays"},
+    [PORTAL_SEND_CANDIDATES] = {"gateway", "broadcast_ice_candidates"},
+    [PORTAL_SEND_INVALIDATED] = {"gateway", "broadcast_invalidated_ice_candidates"},
 };
 
 static bool add_candidates(cJSON *payload, const struct portal_send *send)
@@ -58,8 +58,8 @@ char *portal_print(const struct portal_send *send, uint64_t ref)
 	char *text = NULL;
 
 	if (root && cJSON_AddStringToObject(root, "topic", heads[send->kind].topic) &&
-	    cJSON_AddStringToObject(root, "event", heads[send->kind].event) && add_payload(root, send) &&
-	    cJSON_AddNumberToObject(root, "ref", (double)ref))
+	    cJSON_AddStringToObject(root, "event", heads[send->kind].event) &&
+	    add_payload(root, send) && cJSON_AddNumberToObject(root, "ref", (double)ref))
 		text = cJSON_PrintUnformatted(root);
 	cJSON_Delete(root);
 	return text;

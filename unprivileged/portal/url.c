@@ -8,14 +8,18 @@
 #include "packet/addr.h"
 #include "packet/bytes.h"
 
-enum { PORT_WS = 80, PORT_WSS = 443, KEY_TEXT = 45 /* base64 of 32 bytes with NUL */ };
+enum {
+	PORT_WS = 80,
+	PORT_WSS = 443,
+	KEY_TEXT = 45 /* base64 of 32 bytes with NUL */
+};
 
 static bool scheme_of(const char **text, bool *tls)
 {
 	static const struct {
 		const char *scheme;
 		bool tls;
-	} known[] = { { "ws://", false }, { "http://", false }, { "wss://", true }, { "https://", true } };
+	} known[] = {{"ws://", false}, {"http://", false}, {"wss://", true}, {"https://", true}};
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		size_t len = strlen(known[i].scheme);
@@ -46,8 +50,8 @@ static bool port_parse(uint16_t *out, const char *text, size_t len)
 
 static bool host_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-	       c == '.' || c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '.' || c == '_';
 }
 
 /* "host", "host:port", "[v6]", "[v6]:port". */
@@ -124,8 +128,8 @@ static void put_encoded(struct writer *w, const char *text)
 	for (; *text != '\0'; text++) {
 		unsigned char c = (unsigned char)*text;
 
-		if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '*' ||
-		    c == '-' || c == '.' || c == '_') {
+		if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+		    c == '*' || c == '-' || c == '.' || c == '_') {
 			wr_u8(w, c);
 		} else if (c == ' ') {
 			wr_u8(w, '+');
@@ -143,7 +147,7 @@ static void put_text(struct writer *w, const char *text)
 }
 
 size_t portal_url_target(const struct portal_url *url, const char *external_id, const char *name,
-                         const uint8_t public_key[32], char *out, size_t cap)
+			 const uint8_t public_key[32], char *out, size_t cap)
 {
 	struct writer w = writer_of((uint8_t *)out, cap);
 	char key[KEY_TEXT];

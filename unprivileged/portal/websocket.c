@@ -7,7 +7,7 @@
 
 enum {
 	FIRST_ROOM = 4096,
-	KEPT_ROOM = 65536,	/* a larger buffer is given back after its message */
+	KEPT_ROOM = 65536, /* a larger buffer is given back after its message */
 };
 
 struct websocket {
@@ -16,13 +16,14 @@ struct websocket {
 	const uint8_t *rx;
 	size_t rx_left;
 	uint64_t now_us, since_us;
-	uint8_t *message;		/* so far */
+	uint8_t *message; /* so far */
 	size_t message_len, message_cap;
-	bool control;			/* the frame that arrives is no part of the message */
-	bool over;			/* the message was too long, or there was no memory for it */
+	bool control; /* the frame that arrives is no part of the message */
+	bool over;    /* the message was too long, or there was no memory for it */
 };
 
-static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, int flags, void *ctx)
+static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, int flags,
+		       void *ctx)
 {
 	struct websocket *ws = ctx;
 	size_t n = min_size(len, ws->rx_left);
@@ -38,7 +39,8 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, 
 	return (ssize_t)n;
 }
 
-static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *data, size_t len, int flags, void *ctx)
+static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *data, size_t len, int flags,
+		       void *ctx)
 {
 	struct websocket *ws = ctx;
 
@@ -103,8 +105,8 @@ static void refuse_message(struct websocket *ws)
 	(void)wslay_event_queue_close(ws->wslay, WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0);
 }
 
-static void on_frame(wslay_event_context_ptr wslay, const struct wslay_event_on_frame_recv_start_arg *arg,
-                     void *ctx)
+static void on_frame(wslay_event_context_ptr wslay,
+		     const struct wslay_event_on_frame_recv_start_arg *arg, void *ctx)
 {
 	struct websocket *ws = ctx;
 
@@ -118,8 +120,8 @@ static void on_frame(wslay_event_context_ptr wslay, const struct wslay_event_on_
 		refuse_message(ws);
 }
 
-static void on_chunk(wslay_event_context_ptr wslay, const struct wslay_event_on_frame_recv_chunk_arg *arg,
-                     void *ctx)
+static void on_chunk(wslay_event_context_ptr wslay,
+		     const struct wslay_event_on_frame_recv_chunk_arg *arg, void *ctx)
 {
 	struct websocket *ws = ctx;
 
@@ -134,7 +136,8 @@ static void on_chunk(wslay_event_context_ptr wslay, const struct wslay_event_on_
 	ws->message_len += arg->data_length;
 }
 
-static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *arg, void *ctx)
+static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *arg,
+		       void *ctx)
 {
 	struct websocket *ws = ctx;
 
@@ -142,7 +145,8 @@ static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_o
 	if (wslay_is_ctrl_frame(arg->opcode) || ws->over)
 		return;
 	if (arg->opcode == WSLAY_TEXT_FRAME)
-		ws->cfg.text(ws->cfg.ctx, ws->message ? (const char *)ws->message : "", ws->message_len);
+		ws->cfg.text(ws->cfg.ctx, ws->message ? (const char *)ws->message : "",
+			     ws->message_len);
 	else
 		ws->cfg.binary(ws->cfg.ctx);
 	message_clear(ws);
@@ -151,12 +155,12 @@ static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_o
 struct websocket *websocket_new(const struct websocket_config *cfg)
 {
 	struct wslay_event_callbacks callbacks = {
-		.recv_callback = on_recv,
-		.send_callback = on_send,
-		.genmask_callback = on_mask,
-		.on_frame_recv_start_callback = on_frame,
-		.on_frame_recv_chunk_callback = on_chunk,
-		.on_msg_recv_callback = on_message,
+	    .recv_callback = on_recv,
+	    .send_callback = on_send,
+	    .genmask_callback = on_mask,
+	    .on_frame_recv_start_callback = on_frame,
+	    .on_frame_recv_chunk_callback = on_chunk,
+	    .on_msg_recv_callback = on_message,
 	};
 	struct websocket *ws = calloc(1, sizeof(*ws));
 
@@ -190,7 +194,8 @@ static bool flush(struct websocket *ws)
 	return !wslay_event_want_write(ws->wslay) || wslay_event_send(ws->wslay) == 0;
 }
 
-/* A protocol error or a close frame makes the library stop reading and queue a close frame of its own, and succeed. */
+/* A protocol error or a close frame makes the library stop reading and queue a close frame of its
+ * own, and succeed. */
 const char *websocket_read(struct websocket *ws, const uint8_t *data, size_t len, uint64_t now_us)
 {
 	bool ok;
@@ -213,9 +218,9 @@ const char *websocket_read(struct websocket *ws, const uint8_t *data, size_t len
 bool websocket_send(struct websocket *ws, const char *text, size_t len)
 {
 	struct wslay_event_msg msg = {
-		.opcode = WSLAY_TEXT_FRAME,
-		.msg = (const uint8_t *)text,
-		.msg_length = len,
+	    .opcode = WSLAY_TEXT_FRAME,
+	    .msg = (const uint8_t *)text,
+	    .msg_length = len,
 	};
 
 	return wslay_event_queue_msg(ws->wslay, &msg) == 0 && wslay_event_send(ws->wslay) == 0;

@@ -7,12 +7,14 @@
 #include "tunnel/tunnel.h"
 #include "turn/turn.h"
 
-static const char *const inner_ips[] = { "10.20.0.5", "10.99.0.5", "8.8.8.8", "100.64.0.1", "100.64.0.10",
-	                                 "100.64.0.11", "127.0.0.1", "224.0.0.1", "169.254.169.254", "100.96.0.1" };
+static const char *const inner_ips[] = {"10.20.0.5",       "10.99.0.5",   "8.8.8.8",   "100.64.0.1",
+					"100.64.0.10",     "100.64.0.11", "127.0.0.1", "224.0.0.1",
+					"169.254.169.254", "100.96.0.1"};
 
 /* --- relays --- */
 
-static void put_answer(struct stun_builder *b, const struct stun_msg *msg, uint8_t how, const struct endpoint *relay)
+static void put_answer(struct stun_builder *b, const struct stun_msg *msg, uint8_t how,
+		       const struct endpoint *relay)
 {
 	struct endpoint mapped = world_at(HOST_V4, PORT), relayed = *relay;
 
@@ -30,7 +32,7 @@ static void put_answer(struct stun_builder *b, const struct stun_msg *msg, uint8
 
 void peers_relay(struct world *w, struct reader *r)
 {
-	static const uint16_t errors[] = { 400, 401, 403, 420, 437, 438, 486, 508 };
+	static const uint16_t errors[] = {400, 401, 403, 420, 437, 438, 486, 508};
 	const struct message *m = &w->to_relay[rd_u8(r) % REMEMBERED];
 	uint8_t how = rd_u8(r), buf[MESSAGE], key[16];
 	char user[8] = "", pwd[8];
@@ -46,7 +48,8 @@ void peers_relay(struct world *w, struct reader *r)
 	pwd[0] = 'p';
 	stun_long_term_key(key, user, turn_realm, pwd);
 	sign = msg.method != STUN_BINDING && !(how & 8);
-	stun_begin(&b, buf, sizeof(buf), msg.method, how & 7 ? STUN_SUCCESS : STUN_ERROR, &msg.txid);
+	stun_begin(&b, buf, sizeof(buf), msg.method, how & 7 ? STUN_SUCCESS : STUN_ERROR,
+		   &msg.txid);
 	if (how & 7) {
 		put_answer(&b, &msg, how, &m->dst);
 	} else {
@@ -64,7 +67,7 @@ void peers_check(struct world *w, struct reader *r)
 {
 	static const char username[] = "ab3d:zq2x";
 	uint8_t flags = rd_u8(r), buf[256];
-	struct stun_txid txid = { .bytes = { [0] = flags, [STUN_TXID_LEN - 1] = rd_u8(r) } };
+	struct stun_txid txid = {.bytes = {[0] = flags, [STUN_TXID_LEN - 1] = rd_u8(r)}};
 	struct way way = world_way(r);
 	struct stun_builder b;
 	size_t len;
@@ -75,7 +78,8 @@ void peers_check(struct world *w, struct reader *r)
 	stun_put_u32(&b, STUN_ATTR_PRIORITY, 1862270975);
 	if (flags & 1)
 		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
-	len = stun_finish(&b, (const uint8_t *)world_ours_pwd, strlen(world_ours_pwd) - (flags & 2 ? 0 : 1), true);
+	len = stun_finish(&b, (const uint8_t *)world_ours_pwd,
+			  strlen(world_ours_pwd) - (flags & 2 ? 0 : 1), true);
 	if (flags & 2)
 		w->allowed[world_ip_index(&way.src.ip)] = true;
 	world_from_client(w, &way, buf, len);
@@ -124,8 +128,11 @@ void peers_wireguard(struct world *w, struct reader *r)
 /* An inner packet: IPv4, or the goodbye. */
 static size_t build_packet(struct reader *r, unsigned int src, uint8_t *out)
 {
-	static const uint8_t protos[] = { 1, 6, 17, 17, 255, 47 };
-	enum { HEAD = 20, BODY = 28 };
+	static const uint8_t protos[] = {1, 6, 17, 17, 255, 47};
+	enum {
+		HEAD = 20,
+		BODY = 28
+	};
 	uint8_t flags = rd_u8(r);
 	struct ip_addr from = world_tunnel_ip(IP_V4, src);
 	struct ip_addr to = world_ip(inner_ips[(flags & 15) % ARRAY_LEN(inner_ips)]);
@@ -153,7 +160,7 @@ static size_t build_packet(struct reader *r, unsigned int src, uint8_t *out)
 		else
 			wr_u16(&w, 0);
 		wr_zero(&w, 6);
-		wr_u8(&w, 0x50);	/* where TCP has its header length */
+		wr_u8(&w, 0x50); /* where TCP has its header length */
 		wr_zero(&w, BODY - 13);
 	}
 	out[10] = (uint8_t)(sum >> 8);
@@ -166,7 +173,7 @@ void peers_data(struct world *w, struct reader *r)
 	uint8_t who = rd_u8(r);
 	struct client *c = &w->clients[who % CLIENTS];
 	struct way way = world_way(r);
-	uint8_t buf[WG_SCRATCH + BUFFER] = { 0 };
+	uint8_t buf[WG_SCRATCH + BUFFER] = {0};
 	uint8_t *inner = buf + WG_SCRATCH + WG_DATA_HEADER;
 	size_t len;
 
@@ -177,7 +184,9 @@ void peers_data(struct world *w, struct reader *r)
 		tunnel_goodbye(inner);
 		len = TUNNEL_GOODBYE_LEN;
 	} else {
-		len = build_packet(r, (who & 0x70) == 0x60 ? (who + 1u) % CLIENTS : who % (unsigned int)CLIENTS, inner);
+		len = build_packet(
+		    r, (who & 0x70) == 0x60 ? (who + 1u) % CLIENTS : who % (unsigned int)CLIENTS,
+		    inner);
 	}
 	len = wg_seal(c->peer, buf + WG_SCRATCH, len, w->now_us);
 	if (len > 0)
@@ -187,7 +196,7 @@ void peers_data(struct world *w, struct reader *r)
 void peers_tun(struct world *w, struct reader *r)
 {
 	uint8_t who = rd_u8(r), packet[BUFFER];
-	struct vnet_hdr hdr = { .gso_type = VNET_GSO_NONE };
+	struct vnet_hdr hdr = {.gso_type = VNET_GSO_NONE};
 	size_t len;
 
 	if (who & 0x80) {

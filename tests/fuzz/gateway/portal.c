@@ -16,14 +16,14 @@ static void relay_names(unsigned int relay, unsigned int variant, char user[8], 
 
 static void message(struct world *w, const struct portal_msg *msg)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_PORTAL_MESSAGE, .u.message = msg };
+	struct gateway_input in = {.kind = GATEWAY_IN_PORTAL_MESSAGE, .u.message = msg};
 
 	world_handle(w, &in);
 }
 
 static int64_t expiry(const struct world *w, uint8_t v)
 {
-	static const int64_t deltas[] = { -5, 1, 5, 60, 3600, 0 };
+	static const int64_t deltas[] = {-5, 1, 5, 60, 3600, 0};
 
 	if (v % 8 == 7)
 		return TUNNEL_NEVER_EXPIRES;
@@ -32,7 +32,8 @@ static int64_t expiry(const struct world *w, uint8_t v)
 	return (int64_t)(w->wall_us / US_PER_S) + deltas[v % 8];
 }
 
-static void fill_relays(struct world *w, uint8_t mask, uint8_t variants, struct portal_relay *list, size_t *n)
+static void fill_relays(struct world *w, uint8_t mask, uint8_t variants, struct portal_relay *list,
+			size_t *n)
 {
 	*n = 0;
 	for (unsigned int i = 0; i < RELAYS; i++) {
@@ -55,7 +56,7 @@ void portal_init_event(struct world *w, struct reader *r)
 {
 	struct portal_relay relays[RELAYS];
 	struct tunnel_authorization list[CLIENTS * RESOURCES];
-	struct portal_msg msg = { .kind = PORTAL_INIT };
+	struct portal_msg msg = {.kind = PORTAL_INIT};
 	struct portal_init *init = &msg.u.init;
 	uint8_t flags = rd_u8(r), mask = rd_u8(r);
 	uint16_t listed = rd_u16(r);
@@ -86,12 +87,14 @@ void portal_init_event(struct world *w, struct reader *r)
 
 static struct resource resource_of(unsigned int k, struct filter *filters, uint8_t flags)
 {
-	struct resource res = { .id = world_id(3, k), .kind = world_prefixes[k] ? RESOURCE_CIDR : RESOURCE_INTERNET };
+	struct resource res = {.id = world_id(3, k),
+			       .kind = world_prefixes[k] ? RESOURCE_CIDR : RESOURCE_INTERNET};
 
 	if (world_prefixes[k])
 		BUG_ON(!ip_prefix_parse(&res.prefix, world_prefixes[k], strlen(world_prefixes[k])));
 	if (flags & 1) {
-		filters[0] = (struct filter){ .protocol = FILTER_UDP, .port_start = 53, .port_end = 53 };
+		filters[0] =
+		    (struct filter){.protocol = FILTER_UDP, .port_start = 53, .port_end = 53};
 		res.filters = filters;
 		res.n_filters = 1;
 	}
@@ -113,7 +116,7 @@ void portal_flow_event(struct world *w, struct reader *r)
 	unsigned int addr = (variant & 0x30) == 0x30 ? (variant >> 6) + 1u : i;
 	unsigned int key_of = (variant & 0x0c) == 0x0c ? (i + 1) % CLIENTS : i;
 	struct filter filters[1];
-	struct portal_msg msg = { .kind = PORTAL_AUTHORIZE_FLOW };
+	struct portal_msg msg = {.kind = PORTAL_AUTHORIZE_FLOW};
 	struct portal_flow *flow = &msg.u.flow;
 	struct grant *g = &w->grants[i][k];
 	char ref[] = "ref";
@@ -127,7 +130,8 @@ void portal_flow_event(struct world *w, struct reader *r)
 	memcpy(flow->preshared_key, world_psk, sizeof(world_psk));
 	flow->client_v4 = world_tunnel_ip(IP_V4, addr);
 	flow->client_v6 = world_tunnel_ip(IP_V6, addr);
-	/* All have the same ufrags; only what follows the password's last character tells the connections apart. */
+	/* All have the same ufrags; only what follows the password's last character tells the
+	 * connections apart. */
 	set_text(flow->gateway_ice.username, "ab3d", 'd');
 	set_text(flow->gateway_ice.password, world_ours_pwd, (variant & 3) == 2 ? 'x' : '6');
 	set_text(flow->client_ice.username, "zq2x", 'x');
@@ -143,21 +147,26 @@ void portal_flow_event(struct world *w, struct reader *r)
 
 void portal_candidates_event(struct world *w, struct reader *r, enum portal_msg_kind kind)
 {
-	enum { MOST = 8 };
-	static const enum candidate_kind kinds[] = { CANDIDATE_HOST, CANDIDATE_SRFLX, CANDIDATE_RELAY, CANDIDATE_PRFLX };
+	enum {
+		MOST = 8
+	};
+	static const enum candidate_kind kinds[] = {CANDIDATE_HOST, CANDIDATE_SRFLX,
+						    CANDIDATE_RELAY, CANDIDATE_PRFLX};
 	char texts[MOST][CANDIDATE_TEXT_MAX];
-	struct portal_msg msg = { .kind = kind };
+	struct portal_msg msg = {.kind = kind};
 	uint8_t who = rd_u8(r);
 
 	msg.u.candidates.client = world_id(2, who % CLIENTS);
 	msg.u.candidates.texts = texts;
 	for (unsigned int i = 0; i <= (who >> 4) % MOST; i++) {
-		struct candidate c = { .addr = world_any_endpoint(r, false), .priority = (uint32_t)rd_u8(r) << 24 };
+		struct candidate c = {.addr = world_any_endpoint(r, false),
+				      .priority = (uint32_t)rd_u8(r) << 24};
 		int to = world_ip_index(&c.addr.ip);
 
 		c.kind = kinds[c.priority >> 24 & 3];
 		c.base = c.addr;
-		if (candidate_format(&c, "zq2x", texts[msg.u.candidates.n], CANDIDATE_TEXT_MAX) == 0)
+		if (candidate_format(&c, "zq2x", texts[msg.u.candidates.n], CANDIDATE_TEXT_MAX) ==
+		    0)
 			continue;
 		msg.u.candidates.n++;
 		if (to >= 0 && kind == PORTAL_ICE_CANDIDATES)
@@ -168,7 +177,7 @@ void portal_candidates_event(struct world *w, struct reader *r, enum portal_msg_
 
 void portal_access_event(struct world *w, struct reader *r, enum portal_msg_kind kind)
 {
-	struct portal_msg msg = { .kind = kind };
+	struct portal_msg msg = {.kind = kind};
 	uint8_t who = rd_u8(r), what = rd_u8(r);
 	struct grant *g = &w->grants[who % CLIENTS][what % RESOURCES];
 
@@ -184,7 +193,7 @@ void portal_access_event(struct world *w, struct reader *r, enum portal_msg_kind
 
 void portal_resource_event(struct world *w, struct reader *r)
 {
-	struct portal_msg msg = { .kind = PORTAL_RESOURCE_UPDATED };
+	struct portal_msg msg = {.kind = PORTAL_RESOURCE_UPDATED};
 	uint8_t what = rd_u8(r);
 	struct filter filters[1];
 
@@ -196,7 +205,7 @@ void portal_presence_event(struct world *w, struct reader *r)
 {
 	struct portal_relay relays[RELAYS];
 	struct uuid gone[RELAYS];
-	struct portal_msg msg = { .kind = PORTAL_RELAYS_PRESENCE };
+	struct portal_msg msg = {.kind = PORTAL_RELAYS_PRESENCE};
 	uint8_t masks = rd_u8(r);
 
 	msg.u.presence.disconnected = gone;

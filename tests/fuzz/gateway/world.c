@@ -10,17 +10,18 @@
 #include "turn/turn.h"
 
 static const char *const ips[IPS] = {
-	"203.0.113.7",	/* relays 0 and 2 */
-	"203.0.113.8",	/* relay 1 */
-	"2001:db8::7",	/* relay 0 */
-	"198.51.100.4", "198.51.100.5", "198.51.100.6", "2001:db8::4",
-	"192.0.2.10", "2001:db8::10",
-	"127.0.0.1", "224.0.0.1", "255.255.255.255",
+    "203.0.113.7", /* relays 0 and 2 */
+    "203.0.113.8", /* relay 1 */
+    "2001:db8::7", /* relay 0 */
+    "198.51.100.4", "198.51.100.5", "198.51.100.6", "2001:db8::4",     "192.0.2.10",
+    "2001:db8::10", "127.0.0.1",    "224.0.0.1",    "255.255.255.255",
 };
 
-const char *const world_prefixes[RESOURCES] = { "10.20.0.0/16", "10.99.0.0/16", NULL };	/* the last: all */
-const char world_ours_pwd[] = "k5m2q7w4e6r3t5y7u2i4o6", world_theirs_pwd[] = "b7n4v2c6x3z5l7k2j4h6g3";
-const uint8_t world_psk[32] = { 7 };
+const char *const world_prefixes[RESOURCES] = {"10.20.0.0/16", "10.99.0.0/16",
+					       NULL}; /* the last: all */
+const char world_ours_pwd[] = "k5m2q7w4e6r3t5y7u2i4o6",
+	   world_theirs_pwd[] = "b7n4v2c6x3z5l7k2j4h6g3";
+const uint8_t world_psk[32] = {7};
 
 struct ip_addr world_ip(const char *text)
 {
@@ -32,13 +33,13 @@ struct ip_addr world_ip(const char *text)
 
 struct endpoint world_at(unsigned int ip, uint16_t port)
 {
-	return (struct endpoint){ .ip = world_ip(ips[ip % IPS]), .port = port };
+	return (struct endpoint){.ip = world_ip(ips[ip % IPS]), .port = port};
 }
 
 /* An address of the pool that a packet may come from, with one of four ports. */
 struct endpoint world_any_endpoint(struct reader *r, bool sendable)
 {
-	static const uint16_t ports[] = { TURN_PORT, PORT, 40000, 0 };
+	static const uint16_t ports[] = {TURN_PORT, PORT, 40000, 0};
 	uint8_t v = rd_u8(r);
 
 	return world_at(sendable ? (v >> 2) % HOST_V4 : v >> 2, ports[v & 3]);
@@ -57,7 +58,7 @@ int world_ip_index(const struct ip_addr *ip)
 
 struct uuid world_id(uint8_t kind, unsigned int n)
 {
-	struct uuid id = { .bytes = { kind, (uint8_t)n } };
+	struct uuid id = {.bytes = {kind, (uint8_t)n}};
 
 	return id;
 }
@@ -77,20 +78,23 @@ static void clients_hear(struct world *w, const uint8_t *data, size_t len)
 	struct endpoint gateway = world_at(HOST_V4, PORT);
 
 	for (unsigned int i = 0; i < CLIENTS; i++) {
-		uint8_t copy[WG_SCRATCH + BUFFER] = { 0 };
+		uint8_t copy[WG_SCRATCH + BUFFER] = {0};
 		struct wg_peer *peer;
 		uint8_t *inner;
 		size_t inner_len;
 
 		memcpy(copy + WG_SCRATCH, data, len);
 		if (wg_classify(data, len) == WG_DATA)
-			(void)wg_open(w->clients[i].wg, copy + WG_SCRATCH, len, w->now_us, &peer, &inner, &inner_len);
+			(void)wg_open(w->clients[i].wg, copy + WG_SCRATCH, len, w->now_us, &peer,
+				      &inner, &inner_len);
 		else
-			(void)wg_handshake(w->clients[i].wg, copy + WG_SCRATCH, len, &gateway, w->now_us);
+			(void)wg_handshake(w->clients[i].wg, copy + WG_SCRATCH, len, &gateway,
+					   w->now_us);
 	}
 }
 
-static void remember(struct message *ring, unsigned int *n, const struct txq_key *key, const uint8_t *data, size_t len)
+static void remember(struct message *ring, unsigned int *n, const struct txq_key *key,
+		     const uint8_t *data, size_t len)
 {
 	struct message *m = &ring[(*n)++ % REMEMBERED];
 
@@ -101,16 +105,20 @@ static void remember(struct message *ring, unsigned int *n, const struct txq_key
 	m->src = key->src;
 }
 
-static void check_relay_message(struct world *w, const struct txq_key *key, const uint8_t *data, size_t len)
+static void check_relay_message(struct world *w, const struct txq_key *key, const uint8_t *data,
+				size_t len)
 {
 	struct stun_msg msg;
 
-	BUG_ON(key->src.ip.family != IP_NONE);	/* the kernel's choice */
+	BUG_ON(key->src.ip.family != IP_NONE); /* the kernel's choice */
 	if (data[0] >= 0x40) {
-		BUG_ON(len < TURN_CHANNEL_HEADER || len - TURN_CHANNEL_HEADER != (size_t)(data[2] << 8 | data[3]));
+		BUG_ON(len < TURN_CHANNEL_HEADER ||
+		       len - TURN_CHANNEL_HEADER != (size_t)(data[2] << 8 | data[3]));
 		clients_hear(w, data + TURN_CHANNEL_HEADER, len - TURN_CHANNEL_HEADER);
-		if (stun_msg_read(&msg, data + TURN_CHANNEL_HEADER, len - TURN_CHANNEL_HEADER) && msg.class == STUN_REQUEST)
-			remember(w->checks, &w->n_checks, key, data + TURN_CHANNEL_HEADER, len - TURN_CHANNEL_HEADER);
+		if (stun_msg_read(&msg, data + TURN_CHANNEL_HEADER, len - TURN_CHANNEL_HEADER) &&
+		    msg.class == STUN_REQUEST)
+			remember(w->checks, &w->n_checks, key, data + TURN_CHANNEL_HEADER,
+				 len - TURN_CHANNEL_HEADER);
 		return;
 	}
 	BUG_ON(!stun_msg_read(&msg, data, len) || msg.class != STUN_REQUEST);
@@ -128,7 +136,8 @@ static void check_sent(struct world *w, const struct txq_key *key, const uint8_t
 	struct stun_msg msg;
 
 	w->outputs++;
-	BUG_ON(to < 0 || to >= HOST_V4 || key->dst.port == 0 || len == 0 || len > GATEWAY_MAX_UDP_PAYLOAD);
+	BUG_ON(to < 0 || to >= HOST_V4 || key->dst.port == 0 || len == 0 ||
+	       len > GATEWAY_MAX_UDP_PAYLOAD);
 	if (to <= 2 && key->dst.port == TURN_PORT && key->src.ip.family == IP_NONE) {
 		check_relay_message(w, key, data, len);
 		return;
@@ -152,7 +161,8 @@ static void flush(void *ctx, const struct txq_batch *batch)
 
 	BUG_ON(batch->count == 0 || batch->count > TXQ_MAX_SEGMENTS || batch->len > TXQ_MAX_BYTES);
 	for (size_t i = 0; i < batch->len; i += batch->segment)
-		check_sent(w, &batch->key, batch->data + i, min_size(batch->segment, batch->len - i));
+		check_sent(w, &batch->key, batch->data + i,
+			   min_size(batch->segment, batch->len - i));
 }
 
 static bool covers(const struct world *w, unsigned int client, const struct ip_addr *dst)
@@ -161,8 +171,9 @@ static bool covers(const struct world *w, unsigned int client, const struct ip_a
 		const struct grant *g = &w->grants[client][k];
 		struct ip_prefix prefix;
 
-		if (!g->possible || (g->expires_at != TUNNEL_NEVER_EXPIRES &&
-		                     (g->expires_at <= 0 || (uint64_t)g->expires_at * US_PER_S <= w->wall_us)))
+		if (!g->possible ||
+		    (g->expires_at != TUNNEL_NEVER_EXPIRES &&
+		     (g->expires_at <= 0 || (uint64_t)g->expires_at * US_PER_S <= w->wall_us)))
 			continue;
 		if (!world_prefixes[k])
 			return true;
@@ -182,7 +193,8 @@ static void check_tun_packet(const struct world *w, const uint8_t *data, size_t 
 	BUG_ON(len > sizeof(copy));
 	memcpy(copy, data, len);
 	BUG_ON(ip_parse_packet(&view, copy, len, IP_INNER_MTU) != IP_OK);
-	BUG_ON(ip_is_multicast(&view.dst) || ip_is_loopback(&view.dst) || ip_is_link_local(&view.dst));
+	BUG_ON(ip_is_multicast(&view.dst) || ip_is_loopback(&view.dst) ||
+	       ip_is_link_local(&view.dst));
 	for (unsigned int i = 0; i < CLIENTS; i++) {
 		for (unsigned int a = 0; a <= CLIENTS; a++) {
 			struct ip_addr addr = world_tunnel_ip(view.version == 4 ? IP_V4 : IP_V6, a);
@@ -229,7 +241,8 @@ static void check_portal(const struct world *w, const struct portal_send *send)
 	case PORTAL_SEND_INVALIDATED:
 		BUG_ON(send->n_candidates == 0);
 		for (size_t i = 0; i < send->n_candidates; i++)
-			BUG_ON(!candidate_parse(&c, send->candidates[i], strlen(send->candidates[i]), "ab3d"));
+			BUG_ON(!candidate_parse(&c, send->candidates[i],
+						strlen(send->candidates[i]), "ab3d"));
 		break;
 	case PORTAL_SEND_JOIN:
 	case PORTAL_SEND_HEARTBEAT:
@@ -267,7 +280,7 @@ void world_handle(struct world *w, const struct gateway_input *in)
 
 void world_pass_time(struct world *w, uint64_t us)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_TIMEOUT };
+	struct gateway_input in = {.kind = GATEWAY_IN_TIMEOUT};
 	unsigned int same = 0;
 
 	w->now_us += us;
@@ -282,10 +295,15 @@ void world_pass_time(struct world *w, uint64_t us)
 /* --- datagrams --- */
 
 /* @by: the relay's address whose channel brings it, or NULL. */
-void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len, uint8_t ecn)
+void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len,
+		   uint8_t ecn)
 {
 	struct gateway_datagrams in = {
-		.data = w->room + TXQ_HEADROOM, .len = len, .segment = len, .src = *src, .ecn = ecn & 3,
+	    .data = w->room + TXQ_HEADROOM,
+	    .len = len,
+	    .segment = len,
+	    .src = *src,
+	    .ecn = ecn & 3,
 	};
 
 	if (len > BUFFER)
@@ -302,7 +320,7 @@ void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *d
 
 struct way world_way(struct reader *r)
 {
-	struct way way = { .how = rd_u8(r) };
+	struct way way = {.how = rd_u8(r)};
 
 	way.src = world_any_endpoint(r, true);
 	return way;
@@ -310,7 +328,8 @@ struct way world_way(struct reader *r)
 
 void world_from_client(struct world *w, const struct way *way, const uint8_t *data, size_t len)
 {
-	uint8_t framed[TURN_CHANNEL_HEADER + BUFFER] = { 0x40, (way->how >> 1) & 7, (uint8_t)(len >> 8), (uint8_t)len };
+	uint8_t framed[TURN_CHANNEL_HEADER + BUFFER] = {0x40, (way->how >> 1) & 7,
+							(uint8_t)(len >> 8), (uint8_t)len};
 	struct endpoint relay = world_at((way->how >> 4) % 3, TURN_PORT);
 
 	if (len > BUFFER - TURN_CHANNEL_HEADER)
@@ -328,7 +347,7 @@ void world_from_client(struct world *w, const struct way *way, const uint8_t *da
 void world_raw(struct world *w, struct reader *r)
 {
 	struct endpoint src = world_any_endpoint(r, true);
-	struct gateway_datagrams in = { .data = w->room + TXQ_HEADROOM, .src = src };
+	struct gateway_datagrams in = {.data = w->room + TXQ_HEADROOM, .src = src};
 	uint8_t head = rd_u8(r);
 
 	in.segment = rd_u8(r);
@@ -350,8 +369,8 @@ void world_raw(struct world *w, struct reader *r)
 
 void world_set_up(struct world *w)
 {
-	struct gateway_config cfg = { .max_clients = PLACES };
-	struct wg_config client = { .max_peers = 1 };
+	struct gateway_config cfg = {.max_clients = PLACES};
+	struct wg_config client = {.max_peers = 1};
 
 	BUG_ON(sodium_init() < 0);
 	w->now_us = 5 * US_PER_S;
@@ -374,7 +393,8 @@ void world_set_up(struct world *w)
 
 		client.rng = rng_from_seed(&c->seed, 2 + i);
 		c->wg = wg_new(&client, w->now_us);
-		BUG_ON(!c->wg || wg_peer_add(c->wg, gateway_public_key(w->g), world_psk, NULL, w->now_us, &c->peer) < 0);
+		BUG_ON(!c->wg || wg_peer_add(c->wg, gateway_public_key(w->g), world_psk, NULL,
+					     w->now_us, &c->peer) < 0);
 		wg_peer_set_path(c->peer, true, w->now_us);
 	}
 }
@@ -384,7 +404,8 @@ void world_tear_down(struct world *w)
 	gateway_free(w->g);
 	for (unsigned int i = 0; i < CLIENTS; i++)
 		wg_free(w->clients[i].wg);
-	BUG_ON(secret_slots_free(w->arena) != SLOTS || secret_slots_free(w->client_arena) != 3 * CLIENTS);
+	BUG_ON(secret_slots_free(w->arena) != SLOTS ||
+	       secret_slots_free(w->client_arena) != 3 * CLIENTS);
 	coalescer_free(w->tun);
 	txq_free(w->txq);
 	secret_arena_free(w->client_arena);

@@ -1,5 +1,6 @@
 /*
- * What the parts of the gateway's fuzzer share: the core with all that it touches, and a model of what may happen at most.
+ * What the parts of the gateway's fuzzer share: the core with all that it touches, and a model of
+ * what may happen at most.
  */
 #ifndef TESTS_FUZZ_GATEWAY_WORLD_H
 #define TESTS_FUZZ_GATEWAY_WORLD_H
@@ -11,22 +12,22 @@
 
 enum {
 	CLIENTS = 4,
-	PLACES = 3,		/* for clients in the gateway: one too few */
+	PLACES = 3, /* for clients in the gateway: one too few */
 	RESOURCES = 3,
 	RELAYS = 3,
-	SLOTS = 64,		/* of the arena */
+	SLOTS = 64, /* of the arena */
 	EVENTS = 400,
 	REMEMBERED = 16,
 	MESSAGE = 640,
 	BUFFER = 2048,
 	COALESCE = 64,
 	IPS = 12,
-	HOST_V4 = 7,		/* index of our own address */
+	HOST_V4 = 7, /* index of our own address */
 	HOST_V6 = 8,
 	PORT = 52625,
 	RELAYED_PORT = 50000,
 	OWN_ADDRESSES = 3,
-	SAME_TIME = 64,		/* time-outs until the deadline must have moved on */
+	SAME_TIME = 64, /* time-outs until the deadline must have moved on */
 };
 
 struct message {
@@ -58,9 +59,9 @@ struct world {
 	bool joined, shut_down, had_init;
 	/* What may happen, at most: each only ever errs on the generous side. */
 	struct grant grants[CLIENTS][RESOURCES];
-	bool has_addr[CLIENTS][CLIENTS + 1];	/* may have had this tunnel address */
-	bool allowed[IPS];			/* may be sent to */
-	int cookie_to;				/* index of the address whose handshake is in, or -1 */
+	bool has_addr[CLIENTS][CLIENTS + 1]; /* may have had this tunnel address */
+	bool allowed[IPS];                   /* may be sent to */
+	int cookie_to;                       /* index of the address whose handshake is in, or -1 */
 	/* the gateway's latest requests to relays and checks to clients */
 	struct message to_relay[REMEMBERED], checks[REMEMBERED];
 	unsigned int n_to_relay, n_checks;
@@ -68,8 +69,7 @@ struct world {
 	uint8_t room[TXQ_HEADROOM + BUFFER];
 };
 
-
-extern const char *const world_prefixes[RESOURCES];	/* of the resources; NULL: everything */
+extern const char *const world_prefixes[RESOURCES]; /* of the resources; NULL: everything */
 extern const char world_ours_pwd[], world_theirs_pwd[];
 extern const uint8_t world_psk[32];
 
@@ -100,7 +100,8 @@ struct way {
 struct way world_way(struct reader *r);
 
 /* A datagram at the gateway's socket; one of a client; any bytes, cut as GRO does. */
-void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len, uint8_t ecn);
+void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len,
+		   uint8_t ecn);
 void world_from_client(struct world *w, const struct way *way, const uint8_t *data, size_t len);
 void world_raw(struct world *w, struct reader *r);
 

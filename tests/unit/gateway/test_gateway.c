@@ -14,9 +14,12 @@
 #include "tunnel/tunnel.h"
 #include "world.h"
 
-#define LAB "31111111-2222-4333-8444-555555555555"
+#define LAB   "31111111-2222-4333-8444-555555555555"
 #define OTHER "41111111-2222-4333-8444-555555555555"
-enum { LATER = 1790003600, PING_LEN = 36 };
+enum {
+	LATER = 1790003600,
+	PING_LEN = 36
+};
 
 /* An echo request or reply with 8 bytes of data, checksums in place. */
 static void ping(uint8_t out[PING_LEN], const uint8_t src[4], const uint8_t dst[4], uint8_t type)
@@ -36,16 +39,16 @@ static void ping(uint8_t out[PING_LEN], const uint8_t src[4], const uint8_t dst[
 	out[10] = (uint8_t)(sum >> 8);
 	out[11] = (uint8_t)sum;
 	out[20] = type;
-	out[25] = 9;	/* identifier */
+	out[25] = 9; /* identifier */
 	sum = (uint32_t)((type << 8) + 9);
 	sum = ~sum & 0xffff;
 	out[22] = (uint8_t)(sum >> 8);
 	out[23] = (uint8_t)sum;
 }
 
-static const uint8_t client_ip[4] = { 100, 64, 0, 10 };
-static const uint8_t lab_ip[4] = { 10, 20, 0, 5 };
-static const uint8_t outside_ip[4] = { 10, 99, 0, 5 };
+static const uint8_t client_ip[4] = {100, 64, 0, 10};
+static const uint8_t lab_ip[4] = {10, 20, 0, 5};
+static const uint8_t outside_ip[4] = {10, 99, 0, 5};
 
 static int setup(void **state)
 {
@@ -67,7 +70,8 @@ static void connect_client(struct world *w)
 	world_relay_answers(w);
 	world_authorize(w, LAB, "10.20.0.0/16", LATER);
 	world_forget(w);
-	world_client_candidate(w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
+	world_client_candidate(
+	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	assert_true(world_client_check(w, false));
 	assert_true(world_client_check(w, true));
 	assert_true(world_handshake(w));
@@ -100,7 +104,7 @@ static void flow_is_acknowledged_before_its_candidates(void **state)
 	world_forget(w);
 	world_authorize(w, LAB, "10.20.0.0/16", LATER);
 	assert_int_equal(w->authorized, 1);
-	assert_int_equal(w->announced, 3);	/* host, srflx, relay: hear() checks the order */
+	assert_int_equal(w->announced, 3); /* host, srflx, relay: hear() checks the order */
 	assert_non_null(strstr(w->last_candidate, " typ relay "));
 	assert_non_null(strstr(w->last_candidate, " ufrag ab3d"));
 }
@@ -241,7 +245,7 @@ static void authorizations_survive_the_loss_of_the_connection(void **state)
 	world_relay_answers(w);
 	world_relay_answers(w);
 	world_authorize(w, LAB, "10.20.0.0/16", LATER);
-	world_advance(w, 11 * US_PER_S);	/* no candidate of the client within ten seconds */
+	world_advance(w, 11 * US_PER_S); /* no candidate of the client within ten seconds */
 	gateway_snapshot(w->g, &snapshot);
 	assert_int_equal(snapshot.connections, 0);
 	assert_int_equal(snapshot.grants, 1);
@@ -250,7 +254,7 @@ static void authorizations_survive_the_loss_of_the_connection(void **state)
 static void shutdown_says_goodbye_and_gives_the_allocation_back(void **state)
 {
 	struct world *w = *state;
-	struct gateway_input in = { .kind = GATEWAY_IN_SHUTDOWN };
+	struct gateway_input in = {.kind = GATEWAY_IN_SHUTDOWN};
 	uint8_t got[WORLD_BUFFER];
 	size_t len = 0;
 	bool refresh = false;
@@ -263,7 +267,8 @@ static void shutdown_says_goodbye_and_gives_the_allocation_back(void **state)
 	for (size_t i = 0; i < w->n_sent; i++) {
 		struct stun_msg msg;
 
-		if (stun_msg_read(&msg, w->sent[i].data, w->sent[i].len) && msg.method == STUN_REFRESH)
+		if (stun_msg_read(&msg, w->sent[i].data, w->sent[i].len) &&
+		    msg.method == STUN_REFRESH)
 			refresh = msg.has_lifetime && msg.lifetime_s == 0;
 	}
 	assert_true(refresh);
@@ -333,10 +338,13 @@ static void idle_connection_wakes_with_a_new_candidate_of_ours(void **state)
 	assert_int_equal(snapshot_of(w).idle, 1);
 	/* The relay has a new secret: a new allocation, and with it a new candidate. */
 	world_message(w, "relays_presence",
-	              "{\"disconnected_ids\":[\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\"],\"connected\":[{\"type\":\"turn\","
-	              "\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0002\",\"addr\":\"203.0.113.7:3478\",\"username\":"
-	              "\"2145916800:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY\",\"password\":\"c2VjcmV0LXR1cm4tcGFzcw\","
-	              "\"expires_at\":1}]}");
+		      "{\"disconnected_ids\":[\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\"],"
+		      "\"connected\":[{\"type\":\"turn\","
+		      "\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0002\",\"addr\":\"203.0.113.7:"
+		      "3478\",\"username\":"
+		      "\"2145916800:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY\",\"password\":"
+		      "\"c2VjcmV0LXR1cm4tcGFzcw\","
+		      "\"expires_at\":1}]}");
 	world_relay_answers(w);
 	world_relay_answers(w);
 	assert_true(w->announced > 0);
@@ -370,12 +378,12 @@ static void past_expiry_grants_nothing_and_is_answered(void **state)
 static void another_key_replaces_the_connection_silently(void **state)
 {
 	struct world *w = *state;
-	uint8_t secret[32] = { 9 }, key[32], packet[PING_LEN];
+	uint8_t secret[32] = {9}, key[32], packet[PING_LEN];
 
 	connect_client(w);
 	crypto_scalarmult_base(key, secret);
 	w->n_sent = 0;
-	world_flow(w, &(struct world_flow){ .key = key, .expires_at = LATER });
+	world_flow(w, &(struct world_flow){.key = key, .expires_at = LATER});
 	assert_int_equal(w->authorized, 1);
 	assert_int_equal(snapshot_of(w).connections, 1);
 	assert_int_equal(snapshot_of(w).connected, 0);
@@ -391,7 +399,9 @@ static void other_ice_credentials_replace_the_connection_and_keep_the_grants(voi
 	struct world *w = *state;
 
 	connect_client(w);
-	world_flow(w, &(struct world_flow){ .resource = OTHER, .gateway_pwd = "aaaaaaaaaaaaaaaaaaaaaaaa", .expires_at = LATER });
+	world_flow(w, &(struct world_flow){.resource = OTHER,
+					   .gateway_pwd = "aaaaaaaaaaaaaaaaaaaaaaaa",
+					   .expires_at = LATER});
 	assert_int_equal(w->authorized, 1);
 	assert_int_equal(snapshot_of(w).connections, 1);
 	assert_int_equal(snapshot_of(w).connected, 0);
@@ -406,14 +416,20 @@ static void impossible_clients_are_refused_without_an_answer(void **state)
 	static const char other_client[] = "71111111-2222-4333-8444-555555555555";
 	uint8_t packet[PING_LEN], ours[32];
 	const struct world_flow flows[] = {
-		{ .client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::b", .key = zero },
-		{ .client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::b", .key = ours },
-		{ .client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::b" },	/* the key of the first */
-		{ .client = other_client, .v4 = "100.64.0.10", .v6 = "fd00:2021:1111::b" },	/* its address */
-		{ .client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::a" },
-		{ .client = other_client, .v4 = "100.64.0.1", .v6 = "fd00:2021:1111::b" },	/* the gateway's */
-		{ .client = other_client, .v4 = "10.0.0.1", .v6 = "fd00:2021:1111::b" },
-		{ .client = other_client, .v4 = "100.64.0.11", .v6 = "2001:db8::1" },
+	    {.client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::b", .key = zero},
+	    {.client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::b", .key = ours},
+	    {.client = other_client,
+	     .v4 = "100.64.0.11",
+	     .v6 = "fd00:2021:1111::b"}, /* the key of the first */
+	    {.client = other_client,
+	     .v4 = "100.64.0.10",
+	     .v6 = "fd00:2021:1111::b"}, /* its address */
+	    {.client = other_client, .v4 = "100.64.0.11", .v6 = "fd00:2021:1111::a"},
+	    {.client = other_client,
+	     .v4 = "100.64.0.1",
+	     .v6 = "fd00:2021:1111::b"}, /* the gateway's */
+	    {.client = other_client, .v4 = "10.0.0.1", .v6 = "fd00:2021:1111::b"},
+	    {.client = other_client, .v4 = "100.64.0.11", .v6 = "2001:db8::1"},
 	};
 
 	memcpy(ours, gateway_public_key(w->g), sizeof(ours));
@@ -423,7 +439,8 @@ static void impossible_clients_are_refused_without_an_answer(void **state)
 
 		flow.expires_at = LATER;
 		world_flow(w, &flow);
-		if (w->authorized != 0 || snapshot_of(w).grants != 1 || snapshot_of(w).connections != 1)
+		if (w->authorized != 0 || snapshot_of(w).grants != 1 ||
+		    snapshot_of(w).connections != 1)
 			fail_msg("flow %zu was accepted", i);
 	}
 	ping(packet, client_ip, lab_ip, 8);
@@ -439,7 +456,7 @@ static void ninth_client_of_eight_is_refused(void **state)
 	world_relay_answers(w);
 	world_relay_answers(w);
 	for (int i = 0; i < 9; i++) {
-		uint8_t secret[32] = { 0, (uint8_t)(i + 1) }, key[32];
+		uint8_t secret[32] = {0, (uint8_t)(i + 1)}, key[32];
 		char client[40], v4[16], v6[24];
 
 		crypto_scalarmult_base(key, secret);
@@ -447,7 +464,9 @@ static void ninth_client_of_eight_is_refused(void **state)
 		snprintf(v4, sizeof(v4), "100.64.0.%d", 20 + i);
 		snprintf(v6, sizeof(v6), "fd00:2021:1111::%d", 20 + i);
 		world_forget(w);
-		world_flow(w, &(struct world_flow){ .client = client, .v4 = v4, .v6 = v6, .key = key, .expires_at = LATER });
+		world_flow(
+		    w, &(struct world_flow){
+			   .client = client, .v4 = v4, .v6 = v6, .key = key, .expires_at = LATER});
 		assert_int_equal(w->authorized, i < 8);
 	}
 	assert_int_equal(snapshot_of(w).connections, 8);
@@ -476,9 +495,14 @@ static void addresses_outside_of_the_ranges_refuse_the_whole_init(void **state)
 {
 	struct world *w = *state;
 	static const char *const bad[][2] = {
-		{ "0.0.0.0", "fd00:2021:1111::1" },  { "224.0.0.1", "fd00:2021:1111::1" }, { "127.0.0.1", "fd00:2021:1111::1" },
-		{ "10.0.0.1", "fd00:2021:1111::1" }, { "100.64.0.1", "::" },		   { "100.64.0.1", "ff02::1" },
-		{ "100.64.0.1", "::1" },	     { "100.64.0.1", "2001:db8::1" },
+	    {"0.0.0.0", "fd00:2021:1111::1"},
+	    {"224.0.0.1", "fd00:2021:1111::1"},
+	    {"127.0.0.1", "fd00:2021:1111::1"},
+	    {"10.0.0.1", "fd00:2021:1111::1"},
+	    {"100.64.0.1", "::"},
+	    {"100.64.0.1", "ff02::1"},
+	    {"100.64.0.1", "::1"},
+	    {"100.64.0.1", "2001:db8::1"},
 	};
 
 	connect_client(w);
@@ -520,7 +544,7 @@ static void relay_that_falls_silent_is_dropped_and_the_direct_path_stays(void **
 
 	connect_client(w);
 	w->mute_relay = true;
-	world_advance(w, 40 * US_PER_S);	/* 25 s to the next Binding, 8 s of tries */
+	world_advance(w, 40 * US_PER_S); /* 25 s to the next Binding, 8 s of tries */
 	assert_int_equal(snapshot_of(w).relays, 0);
 	assert_int_equal(w->no_relays, 1);
 	assert_int_equal(w->invalidated, 1);
@@ -539,10 +563,11 @@ static void client_cannot_retire_our_candidates(void **state)
 	struct world *w = *state;
 
 	connect_client(w);
-	world_message(w, "invalidate_ice_candidates",
-	              "{\"client_id\":\"11111111-2222-4333-8444-555555555555\",\"candidates\":["
-	              "\"candidate:1 1 udp 2130706175 192.0.2.10 52625 typ host\","
-	              "\"candidate:1 1 udp 1 203.0.113.7 50000 typ relay raddr 0.0.0.0 rport 0\"]}");
+	world_message(
+	    w, "invalidate_ice_candidates",
+	    "{\"client_id\":\"11111111-2222-4333-8444-555555555555\",\"candidates\":["
+	    "\"candidate:1 1 udp 2130706175 192.0.2.10 52625 typ host\","
+	    "\"candidate:1 1 udp 1 203.0.113.7 50000 typ relay raddr 0.0.0.0 rport 0\"]}");
 	world_advance(w, 5 * US_PER_S);
 	assert_int_equal(snapshot_of(w).connected, 1);
 	world_forget(w);
@@ -553,7 +578,8 @@ static void client_cannot_retire_our_candidates(void **state)
 static void unusable_candidates_are_not_checked(void **state)
 {
 	struct world *w = *state;
-	static const char *const bad[] = { "127.0.0.1 5", "0.0.0.0 5", "224.0.0.1 5", "198.51.100.4 0", "192.0.2.10 52625" };
+	static const char *const bad[] = {"127.0.0.1 5", "0.0.0.0 5", "224.0.0.1 5",
+					  "198.51.100.4 0", "192.0.2.10 52625"};
 
 	authorize_client(w);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -562,9 +588,11 @@ static void unusable_candidates_are_not_checked(void **state)
 		snprintf(text, sizeof(text), "candidate:1 1 udp 2130706431 %s typ host", bad[i]);
 		world_client_candidate(w, text);
 	}
-	world_client_candidate(w, "candidate:1 1 tcp 2130706431 198.51.100.4 5 typ host tcptype active");
+	world_client_candidate(
+	    w, "candidate:1 1 tcp 2130706431 198.51.100.4 5 typ host tcptype active");
 	world_client_candidate(w, "candidate:1 2 udp 2130706431 198.51.100.4 5 typ host");
-	world_client_candidate(w, "candidate:1 1 udp 2130706431 198.51.100.4 5 typ host ufrag xxxx");
+	world_client_candidate(w,
+			       "candidate:1 1 udp 2130706431 198.51.100.4 5 typ host ufrag xxxx");
 	assert_int_equal(w->n_sent, 0);
 	world_client_candidate(w, "candidate:1 1 udp 2130706431 198.51.100.4 5 typ host");
 	assert_true(w->n_sent > 0);
@@ -578,12 +606,15 @@ static void flood_of_candidates_makes_us_send_to_few_addresses(void **state)
 	authorize_client(w);
 	for (int i = 0; i < 40; i++) {
 		char text[8192];
-		int len = snprintf(text, sizeof(text),
-		                   "{\"client_id\":\"11111111-2222-4333-8444-555555555555\",\"candidates\":[");
+		int len = snprintf(
+		    text, sizeof(text),
+		    "{\"client_id\":\"11111111-2222-4333-8444-555555555555\",\"candidates\":[");
 
 		for (int k = 0; k < 64; k++)
-			len += snprintf(text + len, sizeof(text) - (size_t)len,
-			                "%s\"candidate:1 1 udp 2130706431 198.51.%d.%d 9 typ host\"", k > 0 ? "," : "", i, k);
+			len +=
+			    snprintf(text + len, sizeof(text) - (size_t)len,
+				     "%s\"candidate:1 1 udp 2130706431 198.51.%d.%d 9 typ host\"",
+				     k > 0 ? "," : "", i, k);
 		snprintf(text + len, sizeof(text) - (size_t)len, "]}");
 		world_message(w, "ice_candidates", text);
 		for (size_t d = 0; d < w->n_sent; d++)
@@ -617,10 +648,17 @@ static void unknown_ids_are_no_ops(void **state)
 	before = snapshot_of(w);
 	for (int i = 0; i < 100; i++) {
 		world_reject(w, OTHER);
-		world_message(w, "reject_access", "{\"client_id\":\"81111111-2222-4333-8444-555555555555\",\"resource_id\":\"" LAB "\"}");
-		world_message(w, "access_authorization_expiry_updated",
-		              "{\"client_id\":\"81111111-2222-4333-8444-555555555555\",\"resource_id\":\"" LAB "\",\"expires_at\":1}");
-		world_message(w, "ice_candidates", "{\"client_id\":\"81111111-2222-4333-8444-555555555555\",\"candidates\":[\"x\"]}");
+		world_message(
+		    w, "reject_access",
+		    "{\"client_id\":\"81111111-2222-4333-8444-555555555555\",\"resource_id\":\"" LAB
+		    "\"}");
+		world_message(
+		    w, "access_authorization_expiry_updated",
+		    "{\"client_id\":\"81111111-2222-4333-8444-555555555555\",\"resource_id\":\"" LAB
+		    "\",\"expires_at\":1}");
+		world_message(w, "ice_candidates",
+			      "{\"client_id\":\"81111111-2222-4333-8444-555555555555\","
+			      "\"candidates\":[\"x\"]}");
 	}
 	after = snapshot_of(w);
 	assert_memory_equal(&before, &after, sizeof(before));
@@ -638,9 +676,10 @@ static void thousands_of_relays_become_eight(void **state)
 
 		for (int i = 0; i < 200; i++)
 			len += snprintf(text + len, sizeof(text) - (size_t)len,
-			                "%s{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-%04d%08d\",\"addr\":\"203.0.113.7:3478\","
-			                "\"username\":\"u\",\"password\":\"p\",\"expires_at\":1}",
-			                i > 0 ? "," : "", round, i);
+					"%s{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-%"
+					"04d%08d\",\"addr\":\"203.0.113.7:3478\","
+					"\"username\":\"u\",\"password\":\"p\",\"expires_at\":1}",
+					i > 0 ? "," : "", round, i);
 		snprintf(text + len, sizeof(text) - (size_t)len, "]}");
 		world_message(w, "relays_presence", text);
 		assert_int_equal(snapshot_of(w).relays, 8);
@@ -650,7 +689,8 @@ static void thousands_of_relays_become_eight(void **state)
 /* ChannelData from the relay. */
 static void by_channel(struct world *w, uint16_t channel, const uint8_t *data, size_t len)
 {
-	uint8_t buf[512] = { (uint8_t)(channel >> 8), (uint8_t)channel, (uint8_t)(len >> 8), (uint8_t)len };
+	uint8_t buf[512] = {(uint8_t)(channel >> 8), (uint8_t)channel, (uint8_t)(len >> 8),
+			    (uint8_t)len};
 
 	assert_true(len + 4 <= sizeof(buf));
 	memcpy(buf + 4, data, len);
@@ -664,7 +704,8 @@ static void cookie_goes_back_through_the_channel_that_the_handshake_came_by(void
 	size_t len, cookies = 0;
 
 	authorize_client(w);
-	world_client_candidate(w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
+	world_client_candidate(
+	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	world_relay_answers(w);
 	len = world_initiation(w, initiation, sizeof(initiation));
 	for (int i = 0; i < 120; i++) {
@@ -674,7 +715,8 @@ static void cookie_goes_back_through_the_channel_that_the_handshake_came_by(void
 			const struct datagram *d = &w->sent[k];
 
 			assert_true(endpoint_eq(&d->key.dst, &w->relay));
-			cookies += d->len == WG_COOKIE_REPLY_LEN + 4 && d->data[0] == 0x40 && d->data[4] == WG_COOKIE_REPLY;
+			cookies += d->len == WG_COOKIE_REPLY_LEN + 4 && d->data[0] == 0x40 &&
+				   d->data[4] == WG_COOKIE_REPLY;
 		}
 	}
 	assert_int_equal(cookies, 20);
@@ -688,7 +730,8 @@ static void channel_data_keeps_the_channel_refreshed_in_time(void **state)
 	unsigned int binds = 0;
 
 	authorize_client(w);
-	world_client_candidate(w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
+	world_client_candidate(
+	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	world_relay_answers(w);
 	len = world_initiation(w, initiation, sizeof(initiation));
 	by_channel(w, 0x4000, initiation, len);
@@ -697,7 +740,8 @@ static void channel_data_keeps_the_channel_refreshed_in_time(void **state)
 		for (size_t k = 0; k < w->n_sent; k++) {
 			struct stun_msg msg;
 
-			binds += stun_msg_read(&msg, w->sent[k].data, w->sent[k].len) && msg.method == STUN_CHANNEL_BIND;
+			binds += stun_msg_read(&msg, w->sent[k].data, w->sent[k].len) &&
+				 msg.method == STUN_CHANNEL_BIND;
 		}
 		world_relay_answers(w);
 	}
@@ -709,38 +753,38 @@ static void channel_data_keeps_the_channel_refreshed_in_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(flow_without_relay_asks_for_relays_and_grants_nothing),
-		CASE(flow_is_acknowledged_before_its_candidates),
-		CASE(equal_init_changes_nothing),
-		CASE(packets_flow_both_ways_over_the_direct_path),
-		CASE(packet_outside_of_every_grant_is_prohibited),
-		CASE(second_flow_reuses_the_connection_and_announces_again),
-		CASE(last_rejected_resource_says_goodbye_and_closes),
-		CASE(clients_goodbye_removes_everything_and_is_not_answered),
-		CASE(expiry_ends_access_and_says_goodbye),
-		CASE(init_that_does_not_list_a_grant_revokes_it),
-		CASE(authorizations_survive_the_loss_of_the_connection),
-		CASE(shutdown_says_goodbye_and_gives_the_allocation_back),
-		CASE(noise_from_anywhere_is_answered_by_nothing),
-		CASE(idle_connection_wakes_with_a_packet_and_stays_awake),
-		CASE(idle_connection_wakes_with_a_new_candidate_of_ours),
-		CASE(past_expiry_grants_nothing_and_is_answered),
-		CASE(another_key_replaces_the_connection_silently),
-		CASE(other_ice_credentials_replace_the_connection_and_keep_the_grants),
-		CASE(impossible_clients_are_refused_without_an_answer),
-		CASE(ninth_client_of_eight_is_refused),
-		CASE(flow_before_any_init_is_dropped),
-		CASE(addresses_outside_of_the_ranges_refuse_the_whole_init),
-		CASE(addresses_change_once_a_second_and_the_latest_wins),
-		CASE(relay_that_falls_silent_is_dropped_and_the_direct_path_stays),
-		CASE(client_cannot_retire_our_candidates),
-		CASE(unusable_candidates_are_not_checked),
-		CASE(flood_of_candidates_makes_us_send_to_few_addresses),
-		CASE(candidates_lost_while_the_portal_is_away_are_told_after_the_join),
-		CASE(unknown_ids_are_no_ops),
-		CASE(thousands_of_relays_become_eight),
-		CASE(cookie_goes_back_through_the_channel_that_the_handshake_came_by),
-		CASE(channel_data_keeps_the_channel_refreshed_in_time),
+	    CASE(flow_without_relay_asks_for_relays_and_grants_nothing),
+	    CASE(flow_is_acknowledged_before_its_candidates),
+	    CASE(equal_init_changes_nothing),
+	    CASE(packets_flow_both_ways_over_the_direct_path),
+	    CASE(packet_outside_of_every_grant_is_prohibited),
+	    CASE(second_flow_reuses_the_connection_and_announces_again),
+	    CASE(last_rejected_resource_says_goodbye_and_closes),
+	    CASE(clients_goodbye_removes_everything_and_is_not_answered),
+	    CASE(expiry_ends_access_and_says_goodbye),
+	    CASE(init_that_does_not_list_a_grant_revokes_it),
+	    CASE(authorizations_survive_the_loss_of_the_connection),
+	    CASE(shutdown_says_goodbye_and_gives_the_allocation_back),
+	    CASE(noise_from_anywhere_is_answered_by_nothing),
+	    CASE(idle_connection_wakes_with_a_packet_and_stays_awake),
+	    CASE(idle_connection_wakes_with_a_new_candidate_of_ours),
+	    CASE(past_expiry_grants_nothing_and_is_answered),
+	    CASE(another_key_replaces_the_connection_silently),
+	    CASE(other_ice_credentials_replace_the_connection_and_keep_the_grants),
+	    CASE(impossible_clients_are_refused_without_an_answer),
+	    CASE(ninth_client_of_eight_is_refused),
+	    CASE(flow_before_any_init_is_dropped),
+	    CASE(addresses_outside_of_the_ranges_refuse_the_whole_init),
+	    CASE(addresses_change_once_a_second_and_the_latest_wins),
+	    CASE(relay_that_falls_silent_is_dropped_and_the_direct_path_stays),
+	    CASE(client_cannot_retire_our_candidates),
+	    CASE(unusable_candidates_are_not_checked),
+	    CASE(flood_of_candidates_makes_us_send_to_few_addresses),
+	    CASE(candidates_lost_while_the_portal_is_away_are_told_after_the_join),
+	    CASE(unknown_ids_are_no_ops),
+	    CASE(thousands_of_relays_become_eight),
+	    CASE(cookie_goes_back_through_the_channel_that_the_handshake_came_by),
+	    CASE(channel_data_keeps_the_channel_refreshed_in_time),
 	};
 
 	if (sodium_init() < 0)

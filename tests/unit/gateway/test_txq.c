@@ -8,7 +8,9 @@
 
 #include "gateway/txq.h"
 
-enum { MAX_BATCHES = 64 };
+enum {
+	MAX_BATCHES = 64
+};
 
 struct sink {
 	struct txq_batch batches[MAX_BATCHES];
@@ -28,9 +30,9 @@ static void take(void *ctx, const struct txq_batch *batch)
 
 static struct txq_key key_to(uint8_t last)
 {
-	const uint8_t ip[4] = { 192, 0, 2, last };
+	const uint8_t ip[4] = {192, 0, 2, last};
 
-	return (struct txq_key){ .dst = { .ip = ip_v4(ip), .port = 1000 } };
+	return (struct txq_key){.dst = {.ip = ip_v4(ip), .port = 1000}};
 }
 
 static void put(struct txq *q, uint8_t to, size_t len)
@@ -43,7 +45,7 @@ static void put(struct txq *q, uint8_t to, size_t len)
 
 static void equal_sizes_share_a_batch_and_a_shorter_one_ends_it(void **state)
 {
-	struct sink s = { .n = 0 };
+	struct sink s = {.n = 0};
 	struct txq *q = txq_new(take, &s);
 
 	(void)state;
@@ -64,7 +66,7 @@ static void equal_sizes_share_a_batch_and_a_shorter_one_ends_it(void **state)
 
 static void paths_and_ecn_do_not_break_each_others_batches(void **state)
 {
-	struct sink s = { .n = 0 };
+	struct sink s = {.n = 0};
 	struct txq *q = txq_new(take, &s);
 	struct txq_key marked = key_to(1);
 	static const uint8_t data[100];
@@ -86,7 +88,7 @@ static void paths_and_ecn_do_not_break_each_others_batches(void **state)
 
 static void batch_ends_at_64_segments_and_at_the_byte_limit(void **state)
 {
-	struct sink s = { .n = 0 };
+	struct sink s = {.n = 0};
 	struct txq *q = txq_new(take, &s);
 
 	(void)state;
@@ -105,7 +107,7 @@ static void batch_ends_at_64_segments_and_at_the_byte_limit(void **state)
 
 static void seventeenth_path_flushes_one_other(void **state)
 {
-	struct sink s = { .n = 0 };
+	struct sink s = {.n = 0};
 	struct txq *q = txq_new(take, &s);
 
 	(void)state;
@@ -121,7 +123,7 @@ static void seventeenth_path_flushes_one_other(void **state)
 
 static void undone_datagram_is_not_sent_and_scratch_before_the_first_is_there(void **state)
 {
-	struct sink s = { .n = 0 };
+	struct sink s = {.n = 0};
 	struct txq *q = txq_new(take, &s);
 	struct txq_key key = key_to(1);
 	struct txq_batch *batch = txq_open(q, &key);
@@ -142,11 +144,11 @@ static void undone_datagram_is_not_sent_and_scratch_before_the_first_is_there(vo
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(equal_sizes_share_a_batch_and_a_shorter_one_ends_it),
-		cmocka_unit_test(paths_and_ecn_do_not_break_each_others_batches),
-		cmocka_unit_test(batch_ends_at_64_segments_and_at_the_byte_limit),
-		cmocka_unit_test(seventeenth_path_flushes_one_other),
-		cmocka_unit_test(undone_datagram_is_not_sent_and_scratch_before_the_first_is_there),
+	    cmocka_unit_test(equal_sizes_share_a_batch_and_a_shorter_one_ends_it),
+	    cmocka_unit_test(paths_and_ecn_do_not_break_each_others_batches),
+	    cmocka_unit_test(batch_ends_at_64_segments_and_at_the_byte_limit),
+	    cmocka_unit_test(seventeenth_path_flushes_one_other),
+	    cmocka_unit_test(undone_datagram_is_not_sent_and_scratch_before_the_first_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

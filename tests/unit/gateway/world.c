@@ -9,18 +9,20 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#define CLIENT_ID "11111111-2222-4333-8444-555555555555"
-#define CLIENT_UFRAG "zq2x"
-#define CLIENT_PWD "b7n4v2c6x3z5l7k2j4h6g3"
+#define CLIENT_ID     "11111111-2222-4333-8444-555555555555"
+#define CLIENT_UFRAG  "zq2x"
+#define CLIENT_PWD    "b7n4v2c6x3z5l7k2j4h6g3"
 #define GATEWAY_UFRAG "ab3d"
-#define GATEWAY_PWD "k5m2q7w4e6r3t5y7u2i4o6"
-#define RELAY_USER "2145916800:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY"
-#define RELAY_PWD "c2VjcmV0LXR1cm4tcGFzcw"
+#define GATEWAY_PWD   "k5m2q7w4e6r3t5y7u2i4o6"
+#define RELAY_USER    "2145916800:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY"
+#define RELAY_PWD     "c2VjcmV0LXR1cm4tcGFzcw"
 
-static const uint8_t psk[32] = { 7 };
+static const uint8_t psk[32] = {7};
 
 /* Packets come at one time, and what follows from them is settled a little later. */
-enum { LAG_US = 3 };
+enum {
+	LAG_US = 3
+};
 
 static struct endpoint ep(const char *text)
 {
@@ -47,8 +49,8 @@ static void flush(void *ctx, const struct txq_batch *batch)
 struct world *world_new(void)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct gateway_config cfg = { .max_clients = 8 };
-	struct wg_config client = { .max_peers = 1 };
+	struct gateway_config cfg = {.max_clients = 8};
+	struct wg_config client = {.max_peers = 1};
 
 	assert_non_null(w);
 	w->now_us = 5 * US_PER_S;
@@ -67,7 +69,9 @@ struct world *world_new(void)
 	w->client_wg = wg_new(&client, w->now_us);
 	assert_non_null(w->g);
 	assert_non_null(w->client_wg);
-	assert_int_equal(wg_peer_add(w->client_wg, gateway_public_key(w->g), psk, NULL, w->now_us, &w->client_peer), 0);
+	assert_int_equal(wg_peer_add(w->client_wg, gateway_public_key(w->g), psk, NULL, w->now_us,
+				     &w->client_peer),
+			 0);
 	w->relay = ep("203.0.113.7:3478");
 	w->relayed = ep("203.0.113.7:50000");
 	w->host = ep("192.0.2.10:52625");
@@ -100,7 +104,7 @@ static void hear(struct world *w, const struct portal_send *send)
 	case PORTAL_SEND_CANDIDATES:
 		w->announced += (unsigned int)send->n_candidates;
 		snprintf(w->last_candidate, sizeof(w->last_candidate), "%s",
-		         send->candidates[send->n_candidates - 1]);
+			 send->candidates[send->n_candidates - 1]);
 		break;
 	case PORTAL_SEND_INVALIDATED:
 		w->invalidated += (unsigned int)send->n_candidates;
@@ -159,7 +163,7 @@ static void handle(struct world *w, const struct gateway_input *in)
 
 static void advance(struct world *w, uint64_t us, bool keep)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_TIMEOUT };
+	struct gateway_input in = {.kind = GATEWAY_IN_TIMEOUT};
 	uint64_t end = w->now_us + us;
 
 	while (gateway_deadline(w->g) <= end) {
@@ -191,7 +195,7 @@ void world_step(struct world *w, uint64_t us)
 static void message(struct world *w, const char *text)
 {
 	struct portal_envelope env;
-	struct gateway_input in = { .kind = GATEWAY_IN_PORTAL_MESSAGE };
+	struct gateway_input in = {.kind = GATEWAY_IN_PORTAL_MESSAGE};
 
 	portal_parse(&env, text, strlen(text));
 	if (env.event != PORTAL_EVENT_MESSAGE)
@@ -205,20 +209,22 @@ void world_message(struct world *w, const char *event, const char *payload)
 {
 	static char text[65536];
 
-	snprintf(text, sizeof(text), "{\"topic\":\"gateway\",\"event\":\"%s\",\"payload\":%s}", event, payload);
+	snprintf(text, sizeof(text), "{\"topic\":\"gateway\",\"event\":\"%s\",\"payload\":%s}",
+		 event, payload);
 	message(w, text);
 }
 
 void world_joined(struct world *w, bool joined)
 {
-	struct gateway_input in = { .kind = joined ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST };
+	struct gateway_input in = {.kind =
+				       joined ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST};
 
 	handle(w, &in);
 }
 
 void world_clock(struct world *w)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_CLOCK, .u.wall_us = w->wall_us };
+	struct gateway_input in = {.kind = GATEWAY_IN_CLOCK, .u.wall_us = w->wall_us};
 
 	handle(w, &in);
 }
@@ -228,13 +234,16 @@ void world_init(struct world *w, bool with_relay)
 	char text[1024];
 
 	world_joined(w, true);
-	snprintf(text, sizeof(text),
-	         "{\"topic\":\"gateway\",\"event\":\"init\",\"payload\":{\"interface\":{\"ipv4\":\"100.64.0.1\",\"ipv6\":"
-	         "\"fd00:2021:1111::1\"},\"relays\":[%s]}}",
-	         with_relay ? "{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\",\"addr\":"
-	                      "\"203.0.113.7:3478\",\"username\":\"" RELAY_USER "\",\"password\":\"" RELAY_PWD
-	                      "\",\"expires_at\":2145916800}"
-	                    : "");
+	snprintf(
+	    text, sizeof(text),
+	    "{\"topic\":\"gateway\",\"event\":\"init\",\"payload\":{\"interface\":{\"ipv4\":\"100."
+	    "64.0.1\",\"ipv6\":"
+	    "\"fd00:2021:1111::1\"},\"relays\":[%s]}}",
+	    with_relay
+		? "{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\",\"addr\":"
+		  "\"203.0.113.7:3478\",\"username\":\"" RELAY_USER "\",\"password\":\"" RELAY_PWD
+		  "\",\"expires_at\":2145916800}"
+		: "");
 	message(w, text);
 }
 
@@ -251,21 +260,26 @@ void world_flow(struct world *w, const struct world_flow *flow)
 	sodium_bin2base64(key, sizeof(key), public_key, 32, sodium_base64_VARIANT_ORIGINAL);
 	sodium_bin2base64(shared, sizeof(shared), psk, 32, sodium_base64_VARIANT_ORIGINAL);
 	snprintf(text, sizeof(text),
-	         "{\"ref\":\"r\",\"resource\":{\"type\":\"cidr\",\"id\":\"%s\",\"address\":\"%s\",\"name\":\"n\","
-	         "\"filters\":[]},\"client\":{\"id\":\"%s\",\"public_key\":\"%s\",\"preshared_key\":\"%s\","
-	         "\"ipv4\":\"%s\",\"ipv6\":\"%s\"},\"gateway_ice_credentials\":{\"username\":\"" GATEWAY_UFRAG
-	         "\",\"password\":\"%s\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
-	         "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}",
-	         either(flow->resource, "31111111-2222-4333-8444-555555555555"), either(flow->prefix, "10.20.0.0/16"),
-	         either(flow->client, CLIENT_ID), key, shared, either(flow->v4, "100.64.0.10"),
-	         either(flow->v6, "fd00:2021:1111::a"), either(flow->gateway_pwd, GATEWAY_PWD),
-	         (long long)flow->expires_at);
+		 "{\"ref\":\"r\",\"resource\":{\"type\":\"cidr\",\"id\":\"%s\",\"address\":\"%s\","
+		 "\"name\":\"n\","
+		 "\"filters\":[]},\"client\":{\"id\":\"%s\",\"public_key\":\"%s\",\"preshared_"
+		 "key\":\"%s\","
+		 "\"ipv4\":\"%s\",\"ipv6\":\"%s\"},\"gateway_ice_credentials\":{\"username\":"
+		 "\"" GATEWAY_UFRAG
+		 "\",\"password\":\"%s\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
+		 "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}",
+		 either(flow->resource, "31111111-2222-4333-8444-555555555555"),
+		 either(flow->prefix, "10.20.0.0/16"), either(flow->client, CLIENT_ID), key, shared,
+		 either(flow->v4, "100.64.0.10"), either(flow->v6, "fd00:2021:1111::a"),
+		 either(flow->gateway_pwd, GATEWAY_PWD), (long long)flow->expires_at);
 	world_message(w, "authorize_flow", text);
 }
 
-void world_authorize(struct world *w, const char *resource_id, const char *prefix, int64_t expires_at)
+void world_authorize(struct world *w, const char *resource_id, const char *prefix,
+		     int64_t expires_at)
 {
-	world_flow(w, &(struct world_flow){ .resource = resource_id, .prefix = prefix, .expires_at = expires_at });
+	world_flow(w, &(struct world_flow){
+			  .resource = resource_id, .prefix = prefix, .expires_at = expires_at});
 }
 
 void world_reject(struct world *w, const char *resource_id)
@@ -273,9 +287,9 @@ void world_reject(struct world *w, const char *resource_id)
 	char text[512];
 
 	snprintf(text, sizeof(text),
-	         "{\"topic\":\"gateway\",\"event\":\"reject_access\",\"payload\":{\"client_id\":\"" CLIENT_ID
-	         "\",\"resource_id\":\"%s\"}}",
-	         resource_id);
+		 "{\"topic\":\"gateway\",\"event\":\"reject_access\",\"payload\":{\"client_id\":"
+		 "\"" CLIENT_ID "\",\"resource_id\":\"%s\"}}",
+		 resource_id);
 	message(w, text);
 }
 
@@ -284,16 +298,17 @@ void world_client_candidate(struct world *w, const char *candidate)
 	char text[512];
 
 	snprintf(text, sizeof(text),
-	         "{\"topic\":\"gateway\",\"event\":\"ice_candidates\",\"payload\":{\"client_id\":\"" CLIENT_ID
-	         "\",\"candidates\":[\"%s\"]}}",
-	         candidate);
+		 "{\"topic\":\"gateway\",\"event\":\"ice_candidates\",\"payload\":{\"client_id\":"
+		 "\"" CLIENT_ID "\",\"candidates\":[\"%s\"]}}",
+		 candidate);
 	message(w, text);
 }
 
 void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len)
 {
 	static uint8_t buf[TXQ_HEADROOM + WORLD_BUFFER];
-	struct gateway_datagrams in = { .data = buf + TXQ_HEADROOM, .len = len, .segment = len, .src = *src };
+	struct gateway_datagrams in = {
+	    .data = buf + TXQ_HEADROOM, .len = len, .segment = len, .src = *src};
 
 	assert_true(len <= WORLD_BUFFER);
 	memcpy(in.data, data, len);
@@ -334,7 +349,8 @@ void world_relay_answers(struct world *w)
 		struct stun_msg msg;
 		struct datagram d = w->sent[i];
 
-		if (endpoint_eq(&d.key.dst, &w->relay) && stun_msg_read(&msg, d.data, d.len) && msg.class == STUN_REQUEST)
+		if (endpoint_eq(&d.key.dst, &w->relay) && stun_msg_read(&msg, d.data, d.len) &&
+		    msg.class == STUN_REQUEST)
 			relay_answer(w, &msg);
 	}
 	w->n_sent = 0;
@@ -366,13 +382,15 @@ bool world_client_check(struct world *w, bool nominate)
 		if (!endpoint_eq(&d.key.dst, &w->client) || !stun_msg_read(&msg, d.data, d.len))
 			continue;
 		if (msg.class == STUN_SUCCESS && memcmp(&msg.txid, &txid, sizeof(txid)) == 0) {
-			answered = stun_msg_verify(&msg, d.data, d.len, (const uint8_t *)GATEWAY_PWD,
-			                           strlen(GATEWAY_PWD)) &&
-			           endpoint_eq(&d.key.src, &w->host);
+			answered =
+			    stun_msg_verify(&msg, d.data, d.len, (const uint8_t *)GATEWAY_PWD,
+					    strlen(GATEWAY_PWD)) &&
+			    endpoint_eq(&d.key.src, &w->host);
 		} else if (msg.class == STUN_REQUEST) {
 			stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &msg.txid);
 			stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &w->host);
-			len = stun_finish(&b, (const uint8_t *)CLIENT_PWD, strlen(CLIENT_PWD), true);
+			len =
+			    stun_finish(&b, (const uint8_t *)CLIENT_PWD, strlen(CLIENT_PWD), true);
 			world_datagram(w, &w->client, buf, len);
 		}
 	}
@@ -387,9 +405,11 @@ static unsigned int client_hears(struct world *w)
 	for (size_t i = 0; i < w->n_sent; i++) {
 		enum wg_msg_type type = wg_classify(w->sent[i].data, w->sent[i].len);
 
-		if (!endpoint_eq(&w->sent[i].key.dst, &w->client) || type == WG_NOT_WIREGUARD || type == WG_DATA)
+		if (!endpoint_eq(&w->sent[i].key.dst, &w->client) || type == WG_NOT_WIREGUARD ||
+		    type == WG_DATA)
 			continue;
-		n += wg_handshake(w->client_wg, w->sent[i].data, w->sent[i].len, &w->host, w->now_us) != NULL;
+		n += wg_handshake(w->client_wg, w->sent[i].data, w->sent[i].len, &w->host,
+				  w->now_us) != NULL;
 	}
 	return n;
 }
@@ -429,7 +449,8 @@ size_t world_initiation(struct world *w, uint8_t *out, size_t cap)
 	(void)wg_can_seal(w->client_peer, w->now_us);
 	wg_peer_timeout(w->client_peer, w->now_us + US_PER_S);
 	while (wg_peer_poll(w->client_peer, &event, w->now_us)) {
-		if (event.kind != WG_EVENT_SEND || wg_classify(event.data, event.len) != WG_INITIATION)
+		if (event.kind != WG_EVENT_SEND ||
+		    wg_classify(event.data, event.len) != WG_INITIATION)
 			continue;
 		assert_true(event.len <= cap);
 		memcpy(out, event.data, event.len);
@@ -441,7 +462,7 @@ size_t world_initiation(struct world *w, uint8_t *out, size_t cap)
 
 void world_from_client(struct world *w, const uint8_t *packet, size_t len)
 {
-	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + WORLD_BUFFER] = { 0 };
+	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + WORLD_BUFFER] = {0};
 	size_t n;
 
 	memcpy(buf + WG_SCRATCH + WG_DATA_HEADER, packet, len);
@@ -453,7 +474,7 @@ void world_from_client(struct world *w, const uint8_t *packet, size_t len)
 
 void world_from_tun(struct world *w, uint8_t *packet, size_t len)
 {
-	struct vnet_hdr hdr = { .flags = 0 };
+	struct vnet_hdr hdr = {.flags = 0};
 
 	w->n_sent = 0;
 	gateway_tun_in(w->g, &hdr, packet, len, w->now_us);
@@ -464,7 +485,7 @@ void world_from_tun(struct world *w, uint8_t *packet, size_t len)
 bool world_client_receives(struct world *w, uint8_t *packet, size_t *len)
 {
 	for (size_t i = 0; i < w->n_sent; i++) {
-		uint8_t buf[WG_SCRATCH + WORLD_BUFFER] = { 0 };
+		uint8_t buf[WG_SCRATCH + WORLD_BUFFER] = {0};
 		struct wg_peer *peer;
 		uint8_t *inner;
 		size_t inner_len;
@@ -473,8 +494,8 @@ bool world_client_receives(struct world *w, uint8_t *packet, size_t *len)
 		    wg_classify(w->sent[i].data, w->sent[i].len) != WG_DATA)
 			continue;
 		memcpy(buf + WG_SCRATCH, w->sent[i].data, w->sent[i].len);
-		if (wg_open(w->client_wg, buf + WG_SCRATCH, w->sent[i].len, w->now_us, &peer, &inner, &inner_len) !=
-		    WG_OPEN_PACKET)
+		if (wg_open(w->client_wg, buf + WG_SCRATCH, w->sent[i].len, w->now_us, &peer,
+			    &inner, &inner_len) != WG_OPEN_PACKET)
 			continue;
 		memcpy(packet, inner, inner_len);
 		*len = inner_len;

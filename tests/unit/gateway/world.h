@@ -1,6 +1,7 @@
 /*
- * A gateway with everything around it played by the test: one relay that speaks STUN, one client with a controlling ICE
- * end and its own WireGuard interface, a portal's messages, a TUN that collects packets.
+ * A gateway with everything around it played by the test: one relay that speaks STUN, one client
+ * with a controlling ICE end and its own WireGuard interface, a portal's messages, a TUN that
+ * collects packets.
  */
 #ifndef TESTS_UNIT_GATEWAY_WORLD_H
 #define TESTS_UNIT_GATEWAY_WORLD_H
@@ -27,10 +28,10 @@ struct world {
 	struct secret_arena *arena;
 	struct coalescer *tun;
 	struct rng_seeded seed, client_seed;
-	struct wg *client_wg;		/* the client's end */
+	struct wg *client_wg; /* the client's end */
 	struct wg_peer *client_peer;
 	uint64_t now_us, wall_us;
-	bool mute_relay;		/* the relay answers nothing */
+	bool mute_relay; /* the relay answers nothing */
 	struct datagram sent[WORLD_MAX_SENT];
 	size_t n_sent;
 	uint8_t packets[WORLD_MAX_PACKETS][WORLD_BUFFER];
@@ -49,17 +50,18 @@ void world_free(struct world *w);
 void world_look(struct world *w);
 void world_forget(struct world *w);
 void world_advance(struct world *w, uint64_t us);
-void world_step(struct world *w, uint64_t us);	/* keeps what was sent meanwhile */
+void world_step(struct world *w, uint64_t us); /* keeps what was sent meanwhile */
 
 /* Portal messages. */
 void world_init(struct world *w, bool with_relay);
-void world_authorize(struct world *w, const char *resource_id, const char *prefix, int64_t expires_at);
+void world_authorize(struct world *w, const char *resource_id, const char *prefix,
+		     int64_t expires_at);
 void world_reject(struct world *w, const char *resource_id);
 
 /* The same with members of the client's choice; NULL: as world_authorize() has them. */
 struct world_flow {
 	const char *client, *resource, *prefix, *v4, *v6, *gateway_pwd;
-	const uint8_t *key;	/* 32 bytes */
+	const uint8_t *key; /* 32 bytes */
 	int64_t expires_at;
 };
 void world_flow(struct world *w, const struct world_flow *flow);

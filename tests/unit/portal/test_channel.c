@@ -15,7 +15,9 @@
 
 #include "portal/channel.h"
 
-enum { MAX_OUT = 65536 };
+enum {
+	MAX_OUT = 65536
+};
 
 struct world {
 	struct portal_channel *ch;
@@ -89,7 +91,7 @@ static void feed(struct world *w, const struct portal_in *in)
 
 static void feed_kind(struct world *w, enum portal_in_kind kind)
 {
-	struct portal_in in = { .kind = kind };
+	struct portal_in in = {.kind = kind};
 
 	if (kind == PORTAL_IN_CLOSED)
 		in.u.reason = "test";
@@ -98,7 +100,7 @@ static void feed_kind(struct world *w, enum portal_in_kind kind)
 
 static void feed_bytes(struct world *w, const void *data, size_t len)
 {
-	struct portal_in in = { .kind = PORTAL_IN_BYTES };
+	struct portal_in in = {.kind = PORTAL_IN_BYTES};
 
 	in.u.bytes.data = data;
 	in.u.bytes.len = len;
@@ -158,12 +160,14 @@ static void answer_upgrade(struct world *w)
 
 	assert_non_null(key);
 	snprintf(text, sizeof(text), "%.24s%s", key + strlen("Sec-WebSocket-Key: "), guid);
-	assert_int_equal(EVP_Q_digest(NULL, "SHA1", NULL, text, strlen(text), digest, &digest_len), 1);
-	sodium_bin2base64(accept, sizeof(accept), digest, sizeof(digest), sodium_base64_VARIANT_ORIGINAL);
+	assert_int_equal(EVP_Q_digest(NULL, "SHA1", NULL, text, strlen(text), digest, &digest_len),
+			 1);
+	sodium_bin2base64(accept, sizeof(accept), digest, sizeof(digest),
+			  sodium_base64_VARIANT_ORIGINAL);
 	snprintf(answer, sizeof(answer),
-	         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	         "Sec-WebSocket-Accept: %s\r\n\r\n",
-	         accept);
+		 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		 "Sec-WebSocket-Accept: %s\r\n\r\n",
+		 accept);
 	forget(w);
 	feed_bytes(w, answer, strlen(answer));
 }
@@ -207,9 +211,12 @@ static void connect_it(struct world *w)
 	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"phx_join\",\"payload\":null,\"ref\":0}");
 }
 
-#define JOIN_OK "{\"event\":\"phx_reply\",\"ref\":0,\"topic\":\"gateway\",\"payload\":{\"status\":\"ok\",\"response\":{}}}"
-#define INIT                                                                                       \
-	"{\"topic\":\"gateway\",\"event\":\"init\",\"ref\":null,\"payload\":{\"interface\":{\"ipv4\":" \
+#define JOIN_OK                                                                                    \
+	"{\"event\":\"phx_reply\",\"ref\":0,\"topic\":\"gateway\",\"payload\":{\"status\":\"ok\"," \
+	"\"response\":{}}}"
+#define INIT                                                                                  \
+	"{\"topic\":\"gateway\",\"event\":\"init\",\"ref\":null,\"payload\":{\"interface\":{" \
+	"\"ipv4\":"                                                                           \
 	"\"100.64.3.9\",\"ipv6\":\"fd00:2021:1111::3:9\"}}}"
 
 static void join_it(struct world *w)
@@ -223,15 +230,15 @@ static void join_it(struct world *w)
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct log_config log = { .filter = "debug", .write = count_line, .ctx = w };
+	struct log_config log = {.filter = "debug", .write = count_line, .ctx = w};
 	struct portal_channel_config cfg = {
-		.host = "portal.example",
-		.request_target = "/gateway/websocket?x=1",
-		.user_agent = "Debian/12.0.0 gateway/1.5.2",
-		.token = "SECRET.TOKEN",
-		.first_connect_us = 15 * US_PER_S,
-		.max_partition_us = 86400 * US_PER_S,
-		.wall_s = wall_s,
+	    .host = "portal.example",
+	    .request_target = "/gateway/websocket?x=1",
+	    .user_agent = "Debian/12.0.0 gateway/1.5.2",
+	    .token = "SECRET.TOKEN",
+	    .first_connect_us = 15 * US_PER_S,
+	    .max_partition_us = 86400 * US_PER_S,
+	    .wall_s = wall_s,
 	};
 
 	w->now_us = 1000;
@@ -258,7 +265,7 @@ static int teardown(void **state)
 static void nothing_is_sent_between_join_and_its_answer(void **state)
 {
 	struct world *w = *state;
-	struct portal_in in = { .kind = PORTAL_IN_SEND };
+	struct portal_in in = {.kind = PORTAL_IN_SEND};
 
 	connect_it(w);
 	in.u.send.kind = PORTAL_SEND_NO_RELAYS;
@@ -300,7 +307,8 @@ static void heartbeats_go_every_ten_seconds_and_the_fourth_unanswered_drops(void
 	join_it(w);
 	advance(w, 10 * US_PER_S);
 	assert_sent(w, "{\"topic\":\"phoenix\",\"event\":\"heartbeat\",\"payload\":{},\"ref\":1}");
-	push_text(w, "{\"topic\":\"phoenix\",\"event\":\"phx_reply\",\"payload\":{\"status\":\"ok\",\"response\":{}},\"ref\":1}");
+	push_text(w, "{\"topic\":\"phoenix\",\"event\":\"phx_reply\",\"payload\":{\"status\":"
+		     "\"ok\",\"response\":{}},\"ref\":1}");
 	advance(w, 30 * US_PER_S);
 	assert_int_equal(w->lost, 0);
 	advance(w, 10 * US_PER_S);
@@ -315,7 +323,8 @@ static void reply_with_another_ref_is_no_heartbeat_answer(void **state)
 	join_it(w);
 	for (int i = 0; i < 4; i++) {
 		advance(w, 10 * US_PER_S);
-		push_text(w, "{\"topic\":\"phoenix\",\"event\":\"phx_reply\",\"payload\":{\"status\":\"ok\"},\"ref\":99}");
+		push_text(w, "{\"topic\":\"phoenix\",\"event\":\"phx_reply\",\"payload\":{"
+			     "\"status\":\"ok\"},\"ref\":99}");
 	}
 	assert_int_equal(w->lost, 1);
 }
@@ -383,14 +392,16 @@ static void backoff_after_a_good_join_grows_with_jitter_and_is_reset_by_the_next
 		forget(w);
 		feed_kind(w, PORTAL_IN_CLOSED);
 		assert_int_equal(w->fatals, 0);
-		assert_in_range(portal_channel_deadline(w->ch) - w->now_us, expected / 2, expected + expected / 2);
+		assert_in_range(portal_channel_deadline(w->ch) - w->now_us, expected / 2,
+				expected + expected / 2);
 		advance(w, portal_channel_deadline(w->ch) - w->now_us);
 		assert_int_equal(w->dials, 1);
 		expected = min_u64(expected * 3 / 2, 60 * US_PER_S);
 	}
 	join_it(w);
 	feed_kind(w, PORTAL_IN_CLOSED);
-	assert_in_range(portal_channel_deadline(w->ch) - w->now_us, 250 * US_PER_MS, 750 * US_PER_MS);
+	assert_in_range(portal_channel_deadline(w->ch) - w->now_us, 250 * US_PER_MS,
+			750 * US_PER_MS);
 }
 
 static void silent_server_is_given_up_after_fifteen_seconds(void **state)
@@ -418,20 +429,23 @@ static void close_frame_and_phx_close_reconnect_token_expired_ends(void **state)
 	assert_int_equal(w->lost, 1);
 	advance(w, 2 * US_PER_S);
 	join_it(w);
-	push_text(w, "{\"topic\":\"gateway\",\"event\":\"disconnect\",\"ref\":null,\"payload\":{\"reason\":\"token_expired\"}}");
+	push_text(w, "{\"topic\":\"gateway\",\"event\":\"disconnect\",\"ref\":null,\"payload\":{"
+		     "\"reason\":\"token_expired\"}}");
 	assert_int_equal(w->fatals, 1);
 }
 
 static void unmatched_topic_rejoins_once_then_reconnects(void **state)
 {
 	struct world *w = *state;
-	static const char unmatched[] = "{\"topic\":\"gateway\",\"event\":\"phx_reply\",\"ref\":7,\"payload\":{\"status\":"
-	                                "\"error\",\"response\":{\"reason\":\"unmatched topic\"}}}";
+	static const char unmatched[] =
+	    "{\"topic\":\"gateway\",\"event\":\"phx_reply\",\"ref\":7,\"payload\":{\"status\":"
+	    "\"error\",\"response\":{\"reason\":\"unmatched topic\"}}}";
 
 	join_it(w);
 	push_text(w, unmatched);
 	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"phx_join\",\"payload\":null,\"ref\":1}");
-	push_text(w, "{\"event\":\"phx_reply\",\"ref\":1,\"topic\":\"gateway\",\"payload\":{\"status\":\"ok\",\"response\":{}}}");
+	push_text(w, "{\"event\":\"phx_reply\",\"ref\":1,\"topic\":\"gateway\",\"payload\":{"
+		     "\"status\":\"ok\",\"response\":{}}}");
 	assert_int_equal(w->joined, 1);
 	push_text(w, unmatched);
 	assert_int_equal(w->hang_ups, 1);
@@ -455,7 +469,7 @@ static void ping_is_answered_binary_is_ignored_broken_json_drops(void **state)
 static void protocol_errors_drop_the_connection(void **state)
 {
 	struct world *w = *state;
-	static const char *const bad[] = { "\xc1\x00", "\x83\x00", "\x81\x02\xc3\x28" };
+	static const char *const bad[] = {"\xc1\x00", "\x83\x00", "\x81\x02\xc3\x28"};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		join_it(w);
@@ -473,7 +487,7 @@ static void message_that_drips_for_thirty_seconds_drops(void **state)
 	join_it(w);
 	feed_bytes(w, begun, 4);
 	advance(w, 10 * US_PER_S);
-	push_text(w, "");	/* wslay refuses a new message inside another; either way it ends */
+	push_text(w, ""); /* wslay refuses a new message inside another; either way it ends */
 	advance(w, 25 * US_PER_S);
 	assert_int_equal(w->lost, 1);
 }
@@ -545,7 +559,7 @@ static void masked_frame_is_refused_wherever_it_is_cut(void **state)
 static void long_lengths_do_not_confuse_the_search_for_masks(void **state)
 {
 	struct world *w = *state;
-	static uint8_t frame[70010] = { 0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70 };	/* 70,000 bytes */
+	static uint8_t frame[70010] = {0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70}; /* 70,000 bytes */
 
 	join_it(w);
 	memset(frame + 10, ' ', 70000);
@@ -559,8 +573,8 @@ static void long_lengths_do_not_confuse_the_search_for_masks(void **state)
 static void message_over_the_cap_ends_with_1009(void **state)
 {
 	struct world *w = *state;
-	static const char announced[] = "\x81\x7f\x00\x00\x00\x00\x00\x40\x00\x01{";	/* 4 MiB + 1 */
-	static uint8_t fragment[4 + 65535] = { 0x01, 126, 0xff, 0xff };
+	static const char announced[] = "\x81\x7f\x00\x00\x00\x00\x00\x40\x00\x01{"; /* 4 MiB + 1 */
+	static uint8_t fragment[4 + 65535] = {0x01, 126, 0xff, 0xff};
 
 	join_it(w);
 	feed_bytes(w, announced, sizeof(announced) - 1);
@@ -574,7 +588,7 @@ static void message_over_the_cap_ends_with_1009(void **state)
 		fragment[0] = 0x00;
 		assert_int_equal(w->lost, 0);
 	}
-	feed_bytes(w, fragment, sizeof(fragment));	/* the 65th would pass 4 MiB */
+	feed_bytes(w, fragment, sizeof(fragment)); /* the 65th would pass 4 MiB */
 	close_frame_says(w, 1009);
 }
 
@@ -584,7 +598,7 @@ static void ping_inside_a_message_and_alone_start_no_message_timer(void **state)
 
 	join_it(w);
 	push_frame(w, 9, "");
-	advance(w, 35 * US_PER_S);	/* three heartbeats unanswered, which is allowed */
+	advance(w, 35 * US_PER_S); /* three heartbeats unanswered, which is allowed */
 	assert_int_equal(w->lost, 0);
 	push_text(w, INIT);
 	assert_int_equal(w->messages, 1);
@@ -612,7 +626,7 @@ static void endless_fragments_end_after_thirty_seconds(void **state)
 static void equal_messages_wait_once_for_the_join(void **state)
 {
 	struct world *w = *state;
-	struct portal_in in = { .kind = PORTAL_IN_SEND };
+	struct portal_in in = {.kind = PORTAL_IN_SEND};
 
 	connect_it(w);
 	for (int i = 0; i < 300; i++) {
@@ -624,14 +638,15 @@ static void equal_messages_wait_once_for_the_join(void **state)
 	feed(w, &in);
 	push_text(w, JOIN_OK);
 	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"no_relays\",\"payload\":{},\"ref\":1}");
-	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"flow_authorized\",\"payload\":{\"ref\":\"a\"},\"ref\":2}");
+	assert_sent(w, "{\"topic\":\"gateway\",\"event\":\"flow_authorized\",\"payload\":{\"ref\":"
+		       "\"a\"},\"ref\":2}");
 	assert_int_equal(w->n_written, 0);
 }
 
 static void queue_of_256_is_held_one_more_drops_the_connection(void **state)
 {
 	struct world *w = *state;
-	struct portal_in in = { .kind = PORTAL_IN_SEND };
+	struct portal_in in = {.kind = PORTAL_IN_SEND};
 	char ref[16];
 
 	connect_it(w);
@@ -657,7 +672,8 @@ static void flood_of_odd_messages_is_logged_in_few_lines(void **state)
 		push_text(w, "{\"event\":\"strange\",\"payload\":{\"secret\":\"SECRET\"}}");
 		push_text(w, "SECRET");
 		push_frame(w, 2, "SECRET");
-		push_text(w, "{\"event\":\"phx_reply\",\"ref\":5,\"payload\":{\"status\":\"error\"}}");
+		push_text(w,
+			  "{\"event\":\"phx_reply\",\"ref\":5,\"payload\":{\"status\":\"error\"}}");
 	}
 	assert_in_range(w->log_lines, 1, 20);
 	assert_int_equal(w->lost, 0);
@@ -666,7 +682,8 @@ static void flood_of_odd_messages_is_logged_in_few_lines(void **state)
 static void huge_retry_after_and_huge_answers_are_cut(void **state)
 {
 	struct world *w = *state;
-	static const char busy[] = "HTTP/1.1 503 X\r\nRetry-After: 99999999999\r\nContent-Length: 0\r\n\r\n";
+	static const char busy[] =
+	    "HTTP/1.1 503 X\r\nRetry-After: 99999999999\r\nContent-Length: 0\r\n\r\n";
 	char line[1024];
 
 	feed_kind(w, PORTAL_IN_CONNECTED);
@@ -689,12 +706,14 @@ static void join_refused_is_retried_unknown_disconnect_too(void **state)
 	struct world *w = *state;
 
 	connect_it(w);
-	push_text(w, "{\"event\":\"phx_reply\",\"ref\":0,\"payload\":{\"status\":\"error\",\"response\":{\"reason\":\"busy\"}}}");
+	push_text(w, "{\"event\":\"phx_reply\",\"ref\":0,\"payload\":{\"status\":\"error\","
+		     "\"response\":{\"reason\":\"busy\"}}}");
 	assert_int_equal(w->fatals, 0);
 	assert_int_equal(w->hang_ups, 1);
 	advance(w, 2 * US_PER_S);
 	join_it(w);
-	push_text(w, "{\"topic\":\"gateway\",\"event\":\"disconnect\",\"ref\":null,\"payload\":{\"reason\":\"whim\"}}");
+	push_text(w, "{\"topic\":\"gateway\",\"event\":\"disconnect\",\"ref\":null,\"payload\":{"
+		     "\"reason\":\"whim\"}}");
 	assert_int_equal(w->lost, 1);
 	assert_int_equal(w->fatals, 0);
 }
@@ -703,8 +722,8 @@ static void control_frames_that_break_the_rules_drop(void **state)
 {
 	struct world *w = *state;
 	/* A ping of 126 bytes, a fragmented ping, a continuation of nothing. */
-	static const char *const bad[] = { "\x89\x7e\x00\x7e", "\x09\x01x", "\x80\x01x" };
-	static const size_t len[] = { 4, 3, 3 };
+	static const char *const bad[] = {"\x89\x7e\x00\x7e", "\x09\x01x", "\x80\x01x"};
+	static const size_t len[] = {4, 3, 3};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		join_it(w);
@@ -714,39 +733,54 @@ static void control_frames_that_break_the_rules_drop(void **state)
 	}
 }
 
+static void giving_up_hangs_up_once(void **state)
+{
+	struct world *w = *state;
+
+	feed_kind(w, PORTAL_IN_CLOSED);
+	w->now_us += 60 * US_PER_S;
+	feed_kind(w, PORTAL_IN_TIMEOUT);
+	feed_kind(w, PORTAL_IN_CONNECTED);
+	forget(w);
+	feed_kind(w, PORTAL_IN_CLOSED);
+	assert_int_equal(w->fatals, 1);
+	assert_int_equal(w->hang_ups, 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(nothing_is_sent_between_join_and_its_answer),
-		CASE(messages_count_only_after_the_join),
-		CASE(join_without_answer_is_given_up_after_five_seconds),
-		CASE(heartbeats_go_every_ten_seconds_and_the_fourth_unanswered_drops),
-		CASE(reply_with_another_ref_is_no_heartbeat_answer),
-		CASE(status_401_is_fatal_other_refusals_are_retried),
-		CASE(first_connection_is_retried_each_second_for_fifteen),
-		CASE(retry_after_replaces_the_delay_and_starts_no_clock),
-		CASE(backoff_after_a_good_join_grows_with_jitter_and_is_reset_by_the_next),
-		CASE(silent_server_is_given_up_after_fifteen_seconds),
-		CASE(close_frame_and_phx_close_reconnect_token_expired_ends),
-		CASE(unmatched_topic_rejoins_once_then_reconnects),
-		CASE(ping_is_answered_binary_is_ignored_broken_json_drops),
-		CASE(protocol_errors_drop_the_connection),
-		CASE(message_that_drips_for_thirty_seconds_drops),
-		CASE(shutdown_sends_a_close_frame),
-		CASE(frames_may_arrive_in_single_bytes),
-		CASE(masked_frame_is_refused_wherever_it_is_cut),
-		CASE(long_lengths_do_not_confuse_the_search_for_masks),
-		CASE(message_over_the_cap_ends_with_1009),
-		CASE(ping_inside_a_message_and_alone_start_no_message_timer),
-		CASE(endless_fragments_end_after_thirty_seconds),
-		CASE(equal_messages_wait_once_for_the_join),
-		CASE(queue_of_256_is_held_one_more_drops_the_connection),
-		CASE(flood_of_odd_messages_is_logged_in_few_lines),
-		CASE(huge_retry_after_and_huge_answers_are_cut),
-		CASE(join_refused_is_retried_unknown_disconnect_too),
-		CASE(control_frames_that_break_the_rules_drop),
+	    CASE(nothing_is_sent_between_join_and_its_answer),
+	    CASE(messages_count_only_after_the_join),
+	    CASE(join_without_answer_is_given_up_after_five_seconds),
+	    CASE(heartbeats_go_every_ten_seconds_and_the_fourth_unanswered_drops),
+	    CASE(reply_with_another_ref_is_no_heartbeat_answer),
+	    CASE(status_401_is_fatal_other_refusals_are_retried),
+	    CASE(first_connection_is_retried_each_second_for_fifteen),
+	    CASE(retry_after_replaces_the_delay_and_starts_no_clock),
+	    CASE(backoff_after_a_good_join_grows_with_jitter_and_is_reset_by_the_next),
+	    CASE(silent_server_is_given_up_after_fifteen_seconds),
+	    CASE(close_frame_and_phx_close_reconnect_token_expired_ends),
+	    CASE(unmatched_topic_rejoins_once_then_reconnects),
+	    CASE(ping_is_answered_binary_is_ignored_broken_json_drops),
+	    CASE(protocol_errors_drop_the_connection),
+	    CASE(message_that_drips_for_thirty_seconds_drops),
+	    CASE(shutdown_sends_a_close_frame),
+	    CASE(frames_may_arrive_in_single_bytes),
+	    CASE(masked_frame_is_refused_wherever_it_is_cut),
+	    CASE(long_lengths_do_not_confuse_the_search_for_masks),
+	    CASE(message_over_the_cap_ends_with_1009),
+	    CASE(ping_inside_a_message_and_alone_start_no_message_timer),
+	    CASE(endless_fragments_end_after_thirty_seconds),
+	    CASE(equal_messages_wait_once_for_the_join),
+	    CASE(queue_of_256_is_held_one_more_drops_the_connection),
+	    CASE(flood_of_odd_messages_is_logged_in_few_lines),
+	    CASE(huge_retry_after_and_huge_answers_are_cut),
+	    CASE(join_refused_is_retried_unknown_disconnect_too),
+	    CASE(control_frames_that_break_the_rules_drop),
+	    CASE(giving_up_hangs_up_once),
 	};
 
 	portal_json_init();

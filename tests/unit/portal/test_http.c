@@ -12,7 +12,7 @@
 /* RFC 6455 section 1.3's sample. */
 static const char key[HTTP_WS_KEY_LEN + 1] = "dGhlIHNhbXBsZSBub25jZQ==";
 #define ACCEPT "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-#define UP "Upgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n"
+#define UP     "Upgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n"
 
 static struct http_answer read_all(const char *text)
 {
@@ -24,7 +24,8 @@ static struct http_answer read_all(const char *text)
 
 static void request_has_the_headers_the_portal_wants_and_no_others(void **state)
 {
-	struct http_upgrade u = { .host = "api.firezone.dev", .target = "/t?x=1", .user_agent = "ua", .token = "tok" };
+	struct http_upgrade u = {
+	    .host = "api.firezone.dev", .target = "/t?x=1", .user_agent = "ua", .token = "tok"};
 	char out[1024];
 	size_t len;
 
@@ -50,10 +51,12 @@ static void right_upgrade_is_accepted(void **state)
 static void wrong_accept_protocol_or_extension_is_refused(void **state)
 {
 	(void)state;
-	assert_false(read_all("HTTP/1.1 101 X\r\n" UP "Sec-WebSocket-Accept: AAAA\r\n\r\n").upgraded);
+	assert_false(
+	    read_all("HTTP/1.1 101 X\r\n" UP "Sec-WebSocket-Accept: AAAA\r\n\r\n").upgraded);
 	assert_false(read_all("HTTP/1.1 101 X\r\n" UP "\r\n").upgraded);
 	assert_false(read_all("HTTP/1.1 101 X\r\nUpgrade: websocket\r\n" ACCEPT "\r\n").upgraded);
-	assert_false(read_all("HTTP/1.1 101 X\r\n" UP ACCEPT "Sec-WebSocket-Protocol: a\r\n\r\n").upgraded);
+	assert_false(
+	    read_all("HTTP/1.1 101 X\r\n" UP ACCEPT "Sec-WebSocket-Protocol: a\r\n\r\n").upgraded);
 	assert_false(read_all("HTTP/1.1 200 OK\r\n" UP ACCEPT "\r\n").upgraded);
 }
 
@@ -61,10 +64,18 @@ static void retry_after_seconds_date_and_garbage(void **state)
 {
 	(void)state;
 	assert_int_equal(read_all("HTTP/1.1 503 X\r\nretry-after: 7\r\n\r\n").retry_after_s, 7);
-	assert_int_equal(read_all("HTTP/1.1 503 X\r\nRetry-After: Thu, 01 Jan 1970 00:17:00 GMT\r\n\r\n").retry_after_s, 20);
-	assert_int_equal(read_all("HTTP/1.1 503 X\r\nRetry-After: Thu, 01 Jan 1970 00:00:01 GMT\r\n\r\n").retry_after_s, 0);
-	assert_int_equal(read_all("HTTP/1.1 503 X\r\nRetry-After: soon\r\n\r\n").retry_after_s, HTTP_NO_RETRY_AFTER);
-	assert_int_equal(read_all("HTTP/1.1 503 X\r\nRetry-After: -1\r\n\r\n").retry_after_s, HTTP_NO_RETRY_AFTER);
+	assert_int_equal(
+	    read_all("HTTP/1.1 503 X\r\nRetry-After: Thu, 01 Jan 1970 00:17:00 GMT\r\n\r\n")
+		.retry_after_s,
+	    20);
+	assert_int_equal(
+	    read_all("HTTP/1.1 503 X\r\nRetry-After: Thu, 01 Jan 1970 00:00:01 GMT\r\n\r\n")
+		.retry_after_s,
+	    0);
+	assert_int_equal(read_all("HTTP/1.1 503 X\r\nRetry-After: soon\r\n\r\n").retry_after_s,
+			 HTTP_NO_RETRY_AFTER);
+	assert_int_equal(read_all("HTTP/1.1 503 X\r\nRetry-After: -1\r\n\r\n").retry_after_s,
+			 HTTP_NO_RETRY_AFTER);
 }
 
 static void partial_and_broken_answers(void **state)
@@ -83,11 +94,11 @@ static void partial_and_broken_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(request_has_the_headers_the_portal_wants_and_no_others),
-		cmocka_unit_test(right_upgrade_is_accepted),
-		cmocka_unit_test(wrong_accept_protocol_or_extension_is_refused),
-		cmocka_unit_test(retry_after_seconds_date_and_garbage),
-		cmocka_unit_test(partial_and_broken_answers),
+	    cmocka_unit_test(request_has_the_headers_the_portal_wants_and_no_others),
+	    cmocka_unit_test(right_upgrade_is_accepted),
+	    cmocka_unit_test(wrong_accept_protocol_or_extension_is_refused),
+	    cmocka_unit_test(retry_after_seconds_date_and_garbage),
+	    cmocka_unit_test(partial_and_broken_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,9 +29,10 @@ static void schemes_and_default_ports(void **state)
 
 static void unusable_urls_are_refused(void **state)
 {
-	static const char *const bad[] = { "", "api.firezone.dev", "ftp://a", "ws://", "wss:///x", "ws://a:0",
-		                           "ws://a:65536", "ws://a:b", "ws://user@a", "ws://[::1", "ws://a b",
-		                           "ws://a/\x01" };
+	static const char *const bad[] = {
+	    "",         "api.firezone.dev", "ftp://a",  "ws://",       "wss:///x",
+	    "ws://a:0", "ws://a:65536",     "ws://a:b", "ws://user@a", "ws://[::1",
+	    "ws://a b", "ws://a/\x01"};
 	struct portal_url url;
 
 	(void)state;
@@ -50,18 +51,21 @@ static void target_is_form_encoded_in_order(void **state)
 	for (size_t i = 0; i < sizeof(key); i++)
 		key[i] = (uint8_t)i;
 	assert_true(portal_url_parse(&url, "wss://h/base/"));
-	assert_true(portal_url_target(&url, "cf4c+/=~", "gw 1 \xc3\xa9*-._", key, out, sizeof(out)) > 0);
-	assert_string_equal(out, "/base/gateway/websocket?external_id=cf4c%2B%2F%3D%7E&name=gw+1+%C3%A9*-._&public_key="
-	                         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8%3D");
+	assert_true(
+	    portal_url_target(&url, "cf4c+/=~", "gw 1 \xc3\xa9*-._", key, out, sizeof(out)) > 0);
+	assert_string_equal(
+	    out,
+	    "/base/gateway/websocket?external_id=cf4c%2B%2F%3D%7E&name=gw+1+%C3%A9*-._&public_key="
+	    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8%3D");
 	assert_int_equal(portal_url_target(&url, "cf4c", "gw", key, out, 40), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(schemes_and_default_ports),
-		cmocka_unit_test(unusable_urls_are_refused),
-		cmocka_unit_test(target_is_form_encoded_in_order),
+	    cmocka_unit_test(schemes_and_default_ports),
+	    cmocka_unit_test(unusable_urls_are_refused),
+	    cmocka_unit_test(target_is_form_encoded_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
