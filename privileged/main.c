@@ -2,11 +2,11 @@
  * firezone-gateway-helper: opens what the worker needs and may have, one request at a time.
  *
  * Theory of operation. After the start it has two inputs, the worker's socket and the kernel's
- * answers, and three outputs: replies, changes by rtnetlink, and the audit log. It opens nothing for
- * writing any more, and waits only for a request. For each: is there room in the log, is it within the rates and the policy; then carry it
- * out, write its line, and only then hand the result over. A frame that breaks the contract, or
- * comes at the wrong time, ends the process; so does the end of the socket. Either way the policy
- * rules and the interface are taken away.
+ * answers, and three outputs: replies, changes by rtnetlink, and the audit log. It opens nothing
+ * for writing any more, and waits only for a request. For each: is there room in the log, is it
+ * within the rates and the policy; then carry it out, write its line, and only then hand the result
+ * over. A frame that breaks the contract, or comes at the wrong time, ends the process; so does the
+ * end of the socket. Either way the policy rules and the interface are taken away.
  */
 #include "privileged/helper.h"
 

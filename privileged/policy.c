@@ -157,14 +157,12 @@ int policy_judge(struct policy *policy, const struct ipc_request *request, uint6
 {
 	const struct ipc_args *args = &request->args;
 	unsigned int units = request->type == IPC_UDP_OPEN ? args->number : 1;
-	bool second =
-	    request->type == IPC_TUN_CONFIGURE ? policy_tun_is(policy, args) : args->role == 2;
+	bool repeats = request->type == IPC_TUN_CONFIGURE && policy_tun_is(policy, args);
+	size_t rate = (repeats || args->role == 2 ? 2U : 0U) + (args->family == 6);
 
 	if (!take(policy, 0, 0, 1, now_us))
 		return -EDQUOT;
 	if (!request_ok(policy, request))
 		return -EPERM;
-	return take(policy, request->type, second * 2U + (args->family == 6), units, now_us)
-		   ? 0
-		   : -EAGAIN;
+	return take(policy, request->type, rate, units, now_us) ? 0 : -EAGAIN;
 }

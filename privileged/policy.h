@@ -15,8 +15,8 @@ struct policy {
 	uint8_t families;         /* that tun-configure got to work, bits of enum ipc_family_bit */
 	struct ipc_policy stated; /* from the greeting, fixed from then on */
 	struct ipc_args tun;      /* as last configured; all zero before */
-	uint64_t ready_us[IPC_TYPE_END]
-			 [4]; /* when the allowance is whole again, by role and family */
+	/* When the allowance is whole again, by role and family. */
+	uint64_t ready_us[IPC_TYPE_END][4];
 };
 
 /* Is the TUN configured exactly so already? */

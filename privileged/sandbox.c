@@ -18,7 +18,7 @@
 
 struct rule {
 	int call;
-	bool compares; /* argument @index with @value */
+	unsigned int compares; /* 1: argument @index with @value */
 	unsigned int index;
 	unsigned int value;
 };
@@ -26,39 +26,38 @@ struct rule {
 /* All that runs after the start, 16 calls with setsockopt(), whose levels and names sockets.c
  * lists. */
 static const struct rule rules[] = {
-    {SCMP_SYS(recvmsg), false, 0, 0},         /* main: requests; netconfig: the kernel's answers */
-    {SCMP_SYS(sendmsg), false, 0, 0},         /* main: replies; netconfig: changes; audit */
-    {SCMP_SYS(ppoll), false, 0, 0},           /* audit: is there room */
-    {SCMP_SYS(write), true, 0, IPC_FD_AUDIT}, /* audit: a log that is no socket */
-    {SCMP_SYS(openat), true, 2, O_RDONLY | HELPER_OPEN_FLAGS}, /* main: file-open */
-    {SCMP_SYS(statx), false, 0, 0},        /* main: is it a regular file, how large */
-    {SCMP_SYS(close), false, 0, 0},        /* main, tun: descriptors that were sent or not needed */
-    {SCMP_SYS(ioctl), true, 1, TUNSETIFF}, /* tun */
-    {SCMP_SYS(ioctl), true, 1, TUNSETVNETHDRSZ}, /* tun */
-    {SCMP_SYS(ioctl), true, 1, TUNSETOFFLOAD},   /* tun */
-    {SCMP_SYS(ioctl), true, 1, SIOCGIFINDEX},    /* tun: the new interface's number */
-    {SCMP_SYS(socket), true, 0, AF_INET},        /* sockets */
-    {SCMP_SYS(socket), true, 0, AF_INET6},       /* sockets */
-    {SCMP_SYS(socket), true, 0, AF_NETLINK},     /* sockets: route-open */
-    {SCMP_SYS(bind), false, 0, 0},    /* sockets: peer port, TCP source, DNS listener, netlink */
-    {SCMP_SYS(connect), false, 0, 0}, /* sockets: tcp-connect */
-    {SCMP_SYS(listen), false, 0, 0},  /* sockets: dns-listen */
-    {SCMP_SYS(clock_gettime), false, 0, 0}, /* rates and time stamps, where the vDSO has no clock */
-    {SCMP_SYS(capset), false, 0, 0},        /* sandbox_raise(), sandbox_lower() */
-    {SCMP_SYS(exit_group), false, 0, 0},    /* main */
+    {SCMP_SYS(recvmsg), 0, 0, 0},          /* main: requests; netconfig: the kernel's answers */
+    {SCMP_SYS(sendmsg), 0, 0, 0},          /* main: replies; netconfig: changes; audit */
+    {SCMP_SYS(ppoll), 0, 0, 0},            /* audit: is there room */
+    {SCMP_SYS(write), 1, 0, IPC_FD_AUDIT}, /* audit: a log that is no socket */
+    {SCMP_SYS(openat), 1, 2, O_RDONLY | HELPER_OPEN_FLAGS}, /* main: file-open */
+    {SCMP_SYS(statx), 0, 0, 0},         /* main: is it a regular file, how large */
+    {SCMP_SYS(close), 0, 0, 0},         /* main, tun: descriptors that were sent or not needed */
+    {SCMP_SYS(ioctl), 1, 1, TUNSETIFF}, /* tun */
+    {SCMP_SYS(ioctl), 1, 1, TUNSETVNETHDRSZ}, /* tun */
+    {SCMP_SYS(ioctl), 1, 1, TUNSETOFFLOAD},   /* tun */
+    {SCMP_SYS(ioctl), 1, 1, SIOCGIFINDEX},    /* tun: the new interface's number */
+    {SCMP_SYS(socket), 1, 0, AF_INET},        /* sockets */
+    {SCMP_SYS(socket), 1, 0, AF_INET6},       /* sockets */
+    {SCMP_SYS(socket), 1, 0, AF_NETLINK},     /* sockets: route-open */
+    {SCMP_SYS(bind), 0, 0, 0},          /* sockets: peer port, TCP source, DNS listener, netlink */
+    {SCMP_SYS(connect), 0, 0, 0},       /* sockets: tcp-connect */
+    {SCMP_SYS(listen), 0, 0, 0},        /* sockets: dns-listen */
+    {SCMP_SYS(clock_gettime), 0, 0, 0}, /* rates and time stamps, where the vDSO has no clock */
+    {SCMP_SYS(capset), 0, 0, 0},        /* sandbox_raise() */
+    {SCMP_SYS(exit_group), 0, 0, 0},    /* main */
 };
 
-int sandbox_trim(uint32_t *capabilities)
+int sandbox_trim(uint32_t *caps)
 {
 	if (capng_get_caps_process() < 0)
 		return -EPERM;
-	*capabilities =
-	    capng_have_capability(CAPNG_PERMITTED, CAP_NET_ADMIN) ? IPC_CAP_NET_ADMIN : 0;
+	*caps = capng_have_capability(CAPNG_PERMITTED, CAP_NET_ADMIN) ? IPC_CAP_NET_ADMIN : 0;
 	capng_clear(CAPNG_SELECT_ALL);
 	/* The bounding set needs CAP_SETPCAP, which only root has; no_new_privs makes it void for
 	 * others. */
 	(void)capng_apply(CAPNG_SELECT_BOUNDS);
-	if (*capabilities)
+	if (*caps)
 		(void)capng_update(CAPNG_ADD, CAPNG_PERMITTED, CAP_NET_ADMIN);
 	/* An ambient capability goes when it is no longer inheritable. */
 	return capng_apply(CAPNG_SELECT_CAPS) < 0 ? -EPERM : 0;
@@ -99,7 +98,7 @@ static int add_rules(scmp_filter_ctx filter)
 
 	for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
 		rc = seccomp_rule_add(
-		    filter, SCMP_ACT_ALLOW, rules[i].call, rules[i].compares ? 1 : 0,
+		    filter, SCMP_ACT_ALLOW, rules[i].call, rules[i].compares,
 		    SCMP_CMP(rules[i].index, SCMP_CMP_MASKED_EQ, UINT32_MAX, rules[i].value));
 	for (size_t i = 0; rc == 0 && i < SOCKET_OPTIONS; i++)
 		rc = seccomp_rule_add(
@@ -121,7 +120,6 @@ int sandbox_seal(void)
 		return -EINVAL;
 	filter = seccomp_init(SCMP_ACT_KILL_THREAD); /* ends the process: it has one thread */
 	rc = filter ? add_rules(filter) : -ENOMEM;
-	if (rc == 0)
-		rc = seccomp_load(filter);
-	return rc; /* the filter's memory stays: nothing is to be freed from here on */
+	/* The filter's memory stays: nothing is to be freed from here on. */
+	return rc < 0 ? rc : seccomp_load(filter);
 }

@@ -18,8 +18,8 @@
 
 #include <stdbool.h>
 
-/* @capabilities: bits of enum ipc_capability that are left. Returns 0 or a negative errno. */
-IPC_MUST_CHECK int sandbox_trim(uint32_t *capabilities);
+/* @caps: bits of enum ipc_capability that are left. Returns 0 or a negative errno. */
+IPC_MUST_CHECK int sandbox_trim(uint32_t *caps);
 
 /* Returns 0 or a negative errno; -EBADF: not started with the descriptors of enum ipc_start_fds. */
 IPC_MUST_CHECK int sandbox_enter(void);

@@ -97,8 +97,7 @@ static int set_options(int fd, const struct helper *helper, uint32_t kind)
 			value = option->name == SO_BINDTOIFINDEX ? helper->ifindex
 				: option->name == SO_RCVBUFFORCE ? policy->receive_buffer
 								 : policy->send_buffer;
-		if (setsockopt(fd, (int)option->level, (int)option->name, &value, sizeof(value)) <
-		    0)
+		if (setsockopt(fd, (int)option->level, (int)option->name, &value, sizeof(value)))
 			rc = -errno;
 	}
 	sandbox_raise(false);
@@ -163,9 +162,7 @@ int serve_dns_listen(struct helper *helper, struct job *job)
 
 	if (rc == 0)
 		rc = join(tcp, false, args->family, args->local, IPC_DNS_PORT);
-	if (rc == 0 && listen(tcp, LISTEN_BACKLOG) < 0)
-		rc = -errno;
-	return rc;
+	return rc == 0 && listen(tcp, LISTEN_BACKLOG) < 0 ? -errno : rc;
 }
 
 int serve_tcp_connect(struct helper *helper, struct job *job)
@@ -212,9 +209,7 @@ static int open_route(struct helper *helper, struct job *job, const uint16_t *ty
 
 	if (rc == 0)
 		rc = set_options(fd, helper, kind);
-	if (rc == 0 && bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0)
-		rc = -errno;
-	return rc;
+	return rc == 0 && bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0 ? -errno : rc;
 }
 
 int serve_route_open(struct helper *helper, struct job *job)

@@ -21,7 +21,10 @@
 #endif
 
 enum {
-	NET_DEV_HEADING = 2 /* lines of /proc/net/dev */
+	NET_DEV_HEADING = 2, /* lines of /proc/net/dev */
+	/* Each descriptor may hold a port of the host and kernel memory; the vendor's unit has the
+	 * same. */
+	MAX_FILES = 4096,
 };
 
 enum landlock {
@@ -71,8 +74,9 @@ const char *sandbox_lack_text(enum sandbox_lack lack)
 }
 
 /*
- * True if lo is the only interface of this network namespace. Read from /proc, since asking the kernel would take a socket, which
- * a security module or the service manager may refuse: two heading lines, then one line an interface.
+ * True if lo is the only interface of this network namespace. Read from /proc, since asking the
+ * kernel would take a socket, which a security module or the service manager may refuse: two
+ * heading lines, then one line an interface.
  */
 static bool only_loopback(void)
 {
@@ -84,19 +88,31 @@ static bool only_loopback(void)
 		return false;
 	while (fgets(line, sizeof(line), file)) {
 		lines++;
-		others += lines > NET_DEV_HEADING && strncmp(line + strspn(line, " "), "lo:", 3) != 0;
+		others +=
+		    lines > NET_DEV_HEADING && strncmp(line + strspn(line, " "), "lo:", 3) != 0;
 	}
 	fclose(file);
 	return lines > NET_DEV_HEADING && others == 0;
 }
 
+/* Which network namespace this is; 0 if that is not to be seen. */
+static ino_t network(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/net", &st) < 0 ? 0 : st.st_ino;
+}
+
+/* A new namespace is empty but for fallback tunnels that lead nowhere (sit0, tunl0), where such
+ * modules are loaded. */
 int sandbox_namespaces(struct sandbox *sb)
 {
+	const ino_t before = network();
 	int error = EPERM;
 
 	if (sb->may_unshare)
 		error = unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 ? errno : 0;
-	if (only_loopback())
+	if (only_loopback() || (error == 0 && before != 0 && network() != 0 && network() != before))
 		return 0;
 	sb->lacks |= SANDBOX_LACKS_NETWORK;
 	if (sb->strict)
@@ -125,6 +141,15 @@ static int set_limit(__rlimit_resource_t resource, rlim_t value)
 	return limit.rlim_cur == value && limit.rlim_max == value ? 0 : -EPERM;
 }
 
+static int limit_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	return set_limit(RLIMIT_NOFILE, limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES);
+}
+
 static bool is_regular(int fd)
 {
 	struct stat st;
@@ -142,6 +167,8 @@ int sandbox_limits(struct sandbox *sb)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return fail(sb, EPERM, "the process stays dumpable", "the kernel is too old");
 	rc = set_limit(RLIMIT_CORE, 0);
+	if (rc == 0)
+		rc = limit_files();
 #ifndef FZGW_CHECKED
 	if (rc == 0)
 		rc = set_limit(RLIMIT_NPROC, 0);

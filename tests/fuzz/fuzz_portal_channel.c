@@ -155,6 +155,14 @@ static void reply(struct world *w, uint8_t ref)
 	frame(w, 0x81, text, (size_t)len);
 }
 
+/* Of the bytes that follow. */
+static size_t length(struct reader *r)
+{
+	size_t len = rd_u16(r);
+
+	return r->bad ? 0 : min_size(len, r->left);
+}
+
 enum event {
 	EVENT_UPGRADE = PORTAL_IN_TIMEOUT + 1,
 	EVENT_REPLY,
@@ -170,7 +178,7 @@ static void portal_event(struct world *w, struct reader *r, enum event event)
 		reply(w, rd_u8(r));
 	} else {
 		uint8_t first = rd_u8(r);
-		size_t len = min_size(rd_u16(r), r->left);
+		size_t len = length(r);
 
 		frame(w, first, rd_bytes(r, len), len);
 	}
@@ -196,7 +204,7 @@ static void step(struct world *w, struct reader *r)
 		w->connected = w->upgrading = true;
 		break;
 	case PORTAL_IN_BYTES:
-		len = min_size(rd_u16(r), r->left);
+		len = length(r);
 		bytes(w, rd_bytes(r, len), len);
 		return;
 	case PORTAL_IN_CLOSED:

@@ -68,17 +68,20 @@ static _Noreturn void become_helper(const char *path, int socket, int audit_fd, 
 	char *argv[] = {(char[]){"firezone-gateway-helper"}, NULL};
 	char *environment[] = {NULL};
 	const int from[] = {socket, audit_fd, error_fd};
+	const int ignored[] = {0};
 	int error;
 
 	error = -process_place_fds(from, ARRAY_LEN(from), IPC_FD_SOCKET);
-	if (error == 0)
-		error = fcntl(FD_EXEC_ERROR, F_SETFD, FD_CLOEXEC) < 0 ? errno : 0;
 	if (error == 0) {
-		process_reset_signals();
+		error_fd = FD_EXEC_ERROR;
+		error = fcntl(error_fd, F_SETFD, FD_CLOEXEC) < 0 ? errno : 0;
+	}
+	if (error == 0) {
+		process_reset_signals(ignored);
 		execve(path, argv, environment);
 		error = errno;
 	}
-	(void)!write(FD_EXEC_ERROR, &error, sizeof(error));
+	(void)!write(error_fd, &error, sizeof(error));
 	_exit(127);
 }
 
@@ -206,12 +209,15 @@ static void explain_greeting(pid_t pid, const char *path, int rc, char *err, siz
 		snprintf(err, err_len,
 			 "The helper %s did not answer: install firezone-gateway again.", path);
 	else if (rc == -ECONNRESET && WIFSIGNALED(status))
-		snprintf(err, err_len,
-			 "The helper %s died at its start (%s): its own lines on stderr say more.",
-			 path, strsignal(WTERMSIG(status)));
+		snprintf(
+		    err, err_len,
+		    "The helper %s died at its start (%s): install firezone-gateway again, for "
+		    "this kernel.",
+		    path, strsignal(WTERMSIG(status)));
 	else if (rc == -ECONNRESET)
 		snprintf(err, err_len,
-			 "The helper %s ended at its start: its own lines on stderr say why.",
+			 "The helper %s ended at its start: its audit log has no room "
+			 "(FIREZONE_AUDIT_LOG), or the kernel refuses it seccomp or netlink.",
 			 path);
 	else if (rc == -EPROTO || rc == -EPROTONOSUPPORT)
 		snprintf(err, err_len,

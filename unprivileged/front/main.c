@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -138,15 +139,28 @@ static int read_token(struct front *front)
 	return 0;
 }
 
+/*
+ * The worker keeps stderr and may fill it at any moment, so the helper gets a description of its
+ * own of the pipe or terminal, which never blocks; stderr itself stays as its other users want it.
+ * A file needs none (and two descriptions would write over each other), a socket has none.
+ */
+static int audit_on_stderr(void)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (fstat(STDERR_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+		fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	return fd >= 0 ? fd : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
 static int open_audit(struct front *front)
 {
 	const char *path = front->options.audit_log;
+	const int flags =
+	    O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
 
-	if (path)
-		front->audit_fd = open(
-		    path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0640);
-	else
-		front->audit_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	front->audit_fd = path ? open(path, flags, 0640) : audit_on_stderr();
 	if (front->audit_fd >= 0)
 		return 0;
 	snprintf(front->err, sizeof(front->err),
@@ -236,6 +250,8 @@ static int become_worker(struct front *front)
 {
 	char *argv[] = {(char[]){"firezone-gateway-worker"}, NULL};
 	char *environment[PROCESS_MANAGER_VARS + 1];
+	/* SIGHUP and SIGUSR1 until the worker has its handlers. */
+	const int ignored[] = {SIGCHLD, SIGPIPE, SIGHUP, SIGUSR1, 0};
 	int fds[3] = {front->helper.socket, boot_seal(&front->boot), front->health_fd};
 	int rc = fds[1] < 0 ? fds[1] : 0;
 
@@ -244,9 +260,7 @@ static int become_worker(struct front *front)
 	if (rc == 0)
 		rc = process_place_fds(fds, ARRAY_LEN(fds), BOOT_FD_HELPER);
 	if (rc == 0) {
-		process_reset_signals();
-		signal(SIGCHLD, SIG_IGN);
-		signal(SIGPIPE, SIG_IGN);
+		process_reset_signals(ignored);
 		execve(FZGW_WORKER_PATH, argv, environment);
 		rc = -errno;
 	}
@@ -288,6 +302,9 @@ int main(int argc, char **argv)
 	struct front front = {.audit_fd = -1, .health_fd = -1};
 	int rc;
 
+	/* Children are waited for; a limit on files is told by the write that meets it. */
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGXFSZ, SIG_IGN);
 	if (process_open_stdio() < 0 || !protect_memory() || sodium_init() < 0)
 		return EXIT_FAILURE;
 	boot_init(&front.boot);

@@ -307,6 +307,16 @@ static enum options_result usage_error(struct options *o, const char *what, cons
 	return OPTIONS_USAGE_ERROR;
 }
 
+/* Only the option's name of what may be a token that was taken for an option. */
+static enum options_result no_such_option(struct options *o, const char *argument)
+{
+	char name[80] = {'-', (char)optopt, '\0'};
+
+	if (strncmp(argument, "--", 2) == 0)
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument, "="), argument);
+	return usage_error(o, "There is no such option, or it takes no value:", name);
+}
+
 static enum options_result read_flags(struct options *o, int argc, char **argv, bool given[ROWS])
 {
 	struct option table[ROWS + 3];
@@ -326,8 +336,7 @@ static enum options_result read_flags(struct options *o, int argc, char **argv, 
 		if (got == ':')
 			return usage_error(o, "A value is missing after", argv[optind - 1]);
 		if (i == ROWS)
-			return usage_error(
-			    o, "There is no such option, or it takes no value:", argv[optind - 1]);
+			return no_such_option(o, argv[optind - 1]);
 		given[i] = !rows[i].has_value || optarg[0] != '\0';
 		if (!apply(o, &rows[i], true, rows[i].has_value ? optarg : "true"))
 			return OPTIONS_USAGE_ERROR;

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,7 +23,7 @@
 
 enum {
 	NOBODY = 65534,
-	FIRST_SPARE_FD = 64,
+	FIRST_SPARE_FD = 16, /* behind every place that is filled */
 	LANDLOCK_VERSION_FLAG = 1
 };
 
@@ -44,7 +45,7 @@ int process_place_fds(const int *fds, size_t n, int first)
 	int spare[8];
 	size_t i;
 
-	BUG_ON(n > ARRAY_LEN(spare));
+	BUG_ON(n > ARRAY_LEN(spare) || first + (int)n > FIRST_SPARE_FD);
 	/* Out of each other's way first, then into their places. */
 	for (i = 0; i < n; i++) {
 		spare[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_SPARE_FD);
@@ -61,13 +62,16 @@ int process_place_fds(const int *fds, size_t n, int first)
 	return 0;
 }
 
-void process_reset_signals(void)
+void process_reset_signals(const int *ignored)
 {
 	struct sigaction act = {.sa_handler = SIG_DFL};
 	sigset_t none;
 
 	for (int i = 1; i < NSIG; i++)
 		(void)!sigaction(i, &act, NULL);
+	act.sa_handler = SIG_IGN;
+	for (; *ignored != 0; ignored++)
+		(void)!sigaction(*ignored, &act, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -126,6 +130,9 @@ int process_shed(bool own_netns, char *err, size_t err_len)
 			return rc;
 	}
 	rc = caps_drop();
+	/* A change of user sets what fs.suid_dumpable says. */
+	if (rc == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		rc = -errno;
 	if (rc < 0)
 		snprintf(err, err_len,
 			 "Cannot give up the capabilities of this process: start it as an ordinary "

@@ -16,8 +16,8 @@ MUST_CHECK int process_open_stdio(void);
  */
 MUST_CHECK int process_place_fds(const int *fds, size_t n, int first);
 
-/* All dispositions default, nothing blocked. */
-void process_reset_signals(void);
+/* All dispositions default but those of @ignored, a list that ends with 0; nothing blocked. */
+void process_reset_signals(const int *ignored);
 
 /* The variables of the service manager that @environment has, in @out with a NULL at the end; all
  * others are dropped. */

@@ -65,6 +65,7 @@ static int read_credential(const char *dir, char *out, size_t size, char *err, s
 	if ((size_t)snprintf(path, sizeof(path), "%s/FIREZONE_TOKEN", dir) < sizeof(path))
 		len = read_file(path, text, sizeof(text));
 	if (len < 0) {
+		sodium_memzero(text, sizeof(text));
 		snprintf(err, err_len,
 			 "Cannot read the FIREZONE_TOKEN systemd credential %s (%s): check "
 			 "LoadCredential= in "

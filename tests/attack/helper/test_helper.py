@@ -438,8 +438,9 @@ def test_helper_leaves_no_core(start):
 def test_helper_closes_stray_descriptors(start):
     with open("/etc/passwd", encoding="ascii") as stray:
         helper = start(extra_fds=(stray.fileno(),))
-        assert sorted(os.listdir(f"/proc/{helper.pid}/fd"), key=int) == ["0", "1", "2", "3", "4", "5"]
+        assert sorted(os.listdir(f"/proc/{helper.pid}/fd"), key=int) == ["0", "1", "2", "3", "4", "5", "6"]
         assert os.readlink(f"/proc/{helper.pid}/fd/5").startswith("socket:")  # its own netlink socket
+        assert os.readlink(f"/proc/{helper.pid}/fd/6") == "/dev/net/tun"  # until it is handed over
 
 
 def test_helper_opens_nothing_that_stays(start):

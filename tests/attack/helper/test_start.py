@@ -184,7 +184,7 @@ OPEN_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 # call, arguments, allowed: one of each kind for every rule that compares
 ARGUMENTS = [
     ("write", (4,), True), ("write", (1,), False), ("write", (3,), False),
-    ("openat", (-100, 0, OPEN_FLAGS), True), ("openat", (-100, 0, OPEN_FLAGS | os.O_RDWR), True),
+    ("openat", (-100, 0, OPEN_FLAGS), True), ("openat", (-100, 0, OPEN_FLAGS | os.O_RDWR), False),
     ("openat", (-100, 0, OPEN_FLAGS | os.O_WRONLY), False), ("openat", (-100, 0, OPEN_FLAGS | os.O_CREAT), False),
     ("openat", (-100, 0, os.O_RDONLY), False), ("openat", (-100, 0, OPEN_FLAGS | os.O_RDWR | os.O_TRUNC), False),
     ("ioctl", (5, 0x400454CA), True), ("ioctl", (5, 0x400454D0), True), ("ioctl", (5, 0x400454D8), True),
@@ -193,7 +193,8 @@ ARGUMENTS = [
     ("socket", (2,), True), ("socket", (10,), True), ("socket", (16,), True), ("socket", (1,), False),
     ("socket", (17,), False), ("socket", (40,), False),
     ("setsockopt", (5, 1, 36), True), ("setsockopt", (5, 1, 33), True), ("setsockopt", (5, 1, 32), True),
-    ("setsockopt", (5, 1, 26), True), ("setsockopt", (5, 1, 44), True), ("setsockopt", (5, 0, 8), True),
+    ("setsockopt", (5, 1, 26), True), ("setsockopt", (5, 1, 44), True), ("setsockopt", (5, 1, 62), True),
+    ("setsockopt", (5, 0, 8), True),
     ("setsockopt", (5, 41, 26), True), ("setsockopt", (5, 17, 104), True), ("setsockopt", (5, 6, 1), True),
     ("setsockopt", (5, 1, 25), False), ("setsockopt", (5, 1, 27), False), ("setsockopt", (5, 0, 64), False),
     ("setsockopt", (5, 41, 36), False), ("setsockopt", (5, 270, 1), False), ("setsockopt", (5, 1, 50), False),

@@ -178,7 +178,7 @@ void peers_data(struct world *w, struct reader *r)
 	size_t len;
 
 	if (who & 0x80) {
-		len = min_size(rd_u8(r), r->left);
+		len = world_length(r, UINT8_MAX);
 		rd_copy(r, inner, len);
 	} else if ((who & 0x70) == 0x70) {
 		tunnel_goodbye(inner);
@@ -205,7 +205,7 @@ void peers_tun(struct world *w, struct reader *r)
 		hdr.gso_size = rd_u16(r);
 		hdr.csum_start = rd_u8(r);
 		hdr.csum_offset = rd_u8(r);
-		len = min_size(rd_u16(r), min_size(r->left, sizeof(packet)));
+		len = world_length(r, sizeof(packet));
 		rd_copy(r, packet, len);
 	} else {
 		struct ip_addr to = world_tunnel_ip(IP_V4, who % (CLIENTS + 1)), from;

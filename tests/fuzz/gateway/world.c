@@ -318,6 +318,13 @@ void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *d
 	world_drain(w);
 }
 
+size_t world_length(struct reader *r, size_t max)
+{
+	size_t len = max > UINT8_MAX ? rd_u16(r) : rd_u8(r);
+
+	return r->bad ? 0 : min_size(len, min_size(r->left, max));
+}
+
 struct way world_way(struct reader *r)
 {
 	struct way way = {.how = rd_u8(r)};
@@ -351,7 +358,7 @@ void world_raw(struct world *w, struct reader *r)
 	uint8_t head = rd_u8(r);
 
 	in.segment = rd_u8(r);
-	in.len = min_size(rd_u16(r), min_size(r->left, BUFFER));
+	in.len = world_length(r, BUFFER);
 	rd_copy(r, in.data, in.len);
 	if (in.len >= 4 && (head & 0x80)) {
 		in.data[0] = head & 7;

@@ -87,6 +87,9 @@ int world_ip_index(const struct ip_addr *ip);
 /* An address of the pool with one of four ports; @sendable: one that a packet may come from. */
 struct endpoint world_any_endpoint(struct reader *r, bool sendable);
 
+/* A length of at most @max, of the bytes that follow: one byte, or two where more is possible. */
+size_t world_length(struct reader *r, size_t max);
+
 /* Look at everything that the core has to say. */
 void world_drain(struct world *w);
 void world_handle(struct world *w, const struct gateway_input *in);
