@@ -211,6 +211,53 @@ static long try_send_oob(const struct loot *loot)
 	return send_flags(loot->udp4, MSG_OOB);
 }
 
+/* What travels beside a datagram is no system call's argument: the kernel itself must refuse it. */
+static long send_control(int fd, int level, int type, const void *data, size_t len)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	} control = {.head = {.cmsg_level = level, .cmsg_type = type, .cmsg_len = CMSG_LEN(len)}};
+	struct sockaddr_in to = somewhere;
+	struct iovec iov = {page, 1};
+	struct msghdr msg = {.msg_name = &to,
+			     .msg_namelen = sizeof(to),
+			     .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = CMSG_SPACE(len)};
+
+	memcpy(CMSG_DATA(&control.head), data, len);
+	return syscall(SYS_sendmsg, fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static long try_send_mark(const struct loot *loot)
+{
+	return send_control(loot->udp4, SOL_SOCKET, SO_MARK, &one, sizeof(one));
+}
+
+static long try_send_as_other(const struct loot *loot)
+{
+	const struct in_pktinfo info = {.ipi_spec_dst = {0x096433c6}};
+	long rc = send_control(loot->udp4, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+
+	/* Older kernels say it so. */
+	if (rc < 0 && errno == EINVAL)
+		errno = ENETUNREACH;
+	return rc;
+}
+
+/* To another process that has a netlink socket. */
+static long try_send_netlink_peer(const struct loot *loot)
+{
+	struct sockaddr_nl to = {.nl_family = AF_NETLINK, .nl_pid = 1};
+	struct iovec iov = {page, 16};
+	struct msghdr msg = {
+	    .msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1};
+
+	return syscall(SYS_sendmsg, loot->lookup, &msg, MSG_DONTWAIT);
+}
+
 static long try_accept(const struct loot *loot)
 {
 	return syscall(SYS_accept4, loot->tcp, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -587,6 +634,9 @@ const struct attempt attempts[] = {
     ALLOWED(send),
     KILLED(send_fastopen),
     KILLED(send_oob),
+    ERROR(send_mark, EPERM),
+    ERROR(send_as_other, ENETUNREACH),
+    ERROR(send_netlink_peer, EPERM),
     ALLOWED(accept),
     KILLED(accept_flags),
     KILLED(accept_old),
