@@ -53,14 +53,25 @@ static const char *addr_text(char out[INET6_ADDRSTRLEN], uint8_t family, const u
 	return text ? text : "";
 }
 
+/* No name and no path: a greeting that is refused may have any bytes there. */
+static void policy_text(char *out, size_t size, const struct ipc_policy *policy)
+{
+	snprintf(out, size,
+		 "\"portal_port\":%u,\"udp_port\":%u,\"loopback\":%u,\"files\":%u,"
+		 "\"receive_buffer\":%u,\"send_buffer\":%u",
+		 policy->portal_port, policy->udp_port, policy->loopback_tcp, policy->file_count,
+		 policy->receive_buffer, policy->send_buffer);
+}
+
 void ipc_request_text(char *out, size_t size, const struct ipc_request *request)
 {
 	char v4[INET6_ADDRSTRLEN], local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
 	const struct ipc_args *args = &request->args;
 
-	out[0] = '\0';
-	if (request->type == IPC_HELLO)
+	if (request->type == IPC_HELLO) {
+		policy_text(out, size, &request->hello.policy);
 		return;
+	}
 	snprintf(out, size,
 		 "\"family\":%u,\"role\":%u,\"number\":%u,\"port\":%u,\"mtu\":%u,\"v4\":\"%s\","
 		 "\"local\":\"%s\",\"remote\":\"%s\"",

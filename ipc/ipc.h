@@ -184,8 +184,8 @@ size_t ipc_request_size(uint32_t type);
 const char *ipc_type_name(uint32_t type);
 
 /*
- * What a request asks for, as JSON members ("\"family\":4,..."); empty for the greeting. Cut off if
- * longer than @size, which does not happen from IPC_TEXT_SIZE on.
+ * What a request asks for, as JSON members ("\"family\":4,..."); of the greeting the policy's
+ * numbers. Cut off if longer than @size, which does not happen from IPC_TEXT_SIZE on.
  */
 void ipc_request_text(char *out, size_t size, const struct ipc_request *request);
 

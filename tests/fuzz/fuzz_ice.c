@@ -1,8 +1,9 @@
 /*
- * One ICE agent (covers ice.c, candidates.c, pairs.c, checks.c) under an arbitrary sequence of events: candidates, signed and raw STUN messages,
- * answers to its own checks, time. Each event is a byte that says which, then its parameters. After
- * each: tables within their limits, destinations that a peer may make us use, sources that are
- * ours, well-formed signed messages, a deadline in the future, a final failure.
+ * One ICE agent (covers ice.c, candidates.c, pairs.c, checks.c) under an arbitrary sequence of
+ * events: candidates, signed and raw STUN messages, answers to its own checks, time. Each event is
+ * a byte that says which, then its parameters. After each: tables within their limits, destinations
+ * that a peer may make us use, sources that are ours, well-formed signed messages, a deadline in
+ * the future, a final failure.
  */
 #include <sodium.h>
 #include <string.h>
@@ -225,7 +226,8 @@ static void answer_event(struct run *run, struct reader *r)
 static void raw_event(struct run *run, struct reader *r)
 {
 	struct endpoint src = any_endpoint(r), dst = any_endpoint(r);
-	size_t len = min_size(rd_u8(r), r->left);
+	uint8_t wanted = rd_u8(r);
+	size_t len = min_size(wanted, r->left);
 	const uint8_t *buf = rd_bytes(r, len);
 
 	if (buf)

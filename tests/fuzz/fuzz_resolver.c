@@ -193,7 +193,8 @@ static void answer_event(struct run *run, struct reader *r)
 static void raw_event(struct run *run, struct reader *r)
 {
 	struct socket *s = any_socket(run, r);
-	size_t n = min_size(rd_u8(r), r->left);
+	uint8_t wanted = rd_u8(r);
+	size_t n = min_size(wanted, r->left);
 	const uint8_t *buf = rd_bytes(r, n);
 
 	if (s && buf)
@@ -210,7 +211,8 @@ static void wait_event(struct run *run, uint64_t us)
 static void text_event(struct run *run, struct reader *r,
 		       void (*set)(struct resolver *, const char *, size_t))
 {
-	size_t n = min_size(rd_u8(r), r->left);
+	uint8_t wanted = rd_u8(r);
+	size_t n = min_size(wanted, r->left);
 	const uint8_t *text = rd_bytes(r, n);
 
 	set(run->r, (const char *)text, n);

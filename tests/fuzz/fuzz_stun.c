@@ -1,6 +1,6 @@
 /*
- * STUN messages (covers stun.c, seal.c): whatever decodes lies inside the datagram, and what it says survives being written
- * and read again.
+ * STUN messages (covers stun.c, seal.c): whatever decodes lies inside the datagram, and what it
+ * says survives being written and read again.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -181,7 +181,8 @@ static void answer(struct fuzz *f, struct reader *r)
 static void raw(struct fuzz *f, struct reader *r)
 {
 	struct endpoint src = f->sent > 0 ? f->dst[0] : peer_of(0);
-	size_t n = min_size(rd_u8(r), r->left);
+	uint8_t wanted = rd_u8(r);
+	size_t n = min_size(wanted, r->left);
 	const uint8_t *bytes = rd_bytes(r, n);
 
 	if (bytes)

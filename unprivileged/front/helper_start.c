@@ -202,7 +202,7 @@ static void explain_greeting(pid_t pid, const char *path, int rc, char *err, siz
 {
 	int status = 0;
 
-	if (rc == -ETIMEDOUT)
+	if (rc != -ECONNRESET)
 		kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
 	if (rc == -ETIMEDOUT)

@@ -1,6 +1,6 @@
 /*
- * The health endpoint. evhttp is not used here: it turns every client address into text by getnameinfo(), which for a
- * link-local one makes a socket, and that would end the process.
+ * The health endpoint. evhttp is not used here: it turns every client address into text by
+ * getnameinfo(), which for a link-local one makes a socket, and that would end the process.
  */
 #include <event2/buffer.h>
 #include <event2/listener.h>
@@ -11,11 +11,14 @@
 
 #include "loop/internal.h"
 
-enum { MAX_REQUEST = 4096, IDLE_S = 2 };
+enum {
+	MAX_REQUEST = 4096,
+	IDLE_S = 2
+};
 
 struct health_client {
 	struct health *h;
-	struct bufferevent *bev;	/* NULL: free */
+	struct bufferevent *bev; /* NULL: free */
 	uint64_t serial;
 	bool answered;
 };
@@ -43,7 +46,7 @@ static const char *status_for(const struct loop *l, const char *head, size_t len
 	static const struct {
 		const char *path;
 		bool needs_ready;
-	} pages[] = { { "/healthz", false }, { "/readyz", true } };
+	} pages[] = {{"/healthz", false}, {"/readyz", true}};
 	const char *space = memchr(head, ' ', len);
 	const char *end = space ? memchr(space + 1, ' ', (size_t)(head + len - space - 1)) : NULL;
 	size_t path_len;
@@ -52,7 +55,8 @@ static const char *status_for(const struct loop *l, const char *head, size_t len
 		return "400 Bad Request";
 	path_len = (size_t)(end - space - 1);
 	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
-		if (path_len != strlen(pages[i].path) || memcmp(space + 1, pages[i].path, path_len) != 0)
+		if (path_len != strlen(pages[i].path) ||
+		    memcmp(space + 1, pages[i].path, path_len) != 0)
 			continue;
 		if (space - head != 3 || memcmp(head, "GET", 3) != 0)
 			return "405 Method Not Allowed";
@@ -74,9 +78,9 @@ static void on_request(struct bufferevent *bev, void *arg)
 	n = evbuffer_copyout(input, head, sizeof(head));
 	c->answered = true;
 	evbuffer_add_printf(bufferevent_get_output(bev),
-	                    "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-	                    end.pos < 0 ? "431 Request Header Fields Too Large"
-	                                : status_for(c->h->l, head, n > 0 ? (size_t)n : 0));
+			    "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+			    end.pos < 0 ? "431 Request Header Fields Too Large"
+					: status_for(c->h->l, head, n > 0 ? (size_t)n : 0));
 	bufferevent_disable(bev, EV_READ);
 }
 
@@ -125,11 +129,11 @@ static struct health_client *client_place(struct health *h)
 	return oldest;
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr, int len,
-                      void *arg)
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr,
+		      int len, void *arg)
 {
 	struct health *h = arg;
-	struct timeval wait = { .tv_sec = IDLE_S };
+	struct timeval wait = {.tv_sec = IDLE_S};
 	struct health_client *c;
 
 	(void)listener;
@@ -161,8 +165,8 @@ struct health *health_new(struct loop *l, int fd)
 	if (!h)
 		return NULL;
 	h->l = l;
-	h->listener = evconnlistener_new(l->base, on_accept, h, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-	                                 0, fd);
+	h->listener = evconnlistener_new(l->base, on_accept, h,
+					 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
 	if (!h->listener) {
 		free(h);
 		return NULL;

@@ -19,13 +19,13 @@
 #include "sockets/netlink.h"
 
 enum {
-	RX_BATCH = 32,			/* datagrams of one recvmmsg */
+	RX_BATCH = 32, /* datagrams of one recvmmsg */
 	RX_BUFFER = 65536,
 	RX_HEADROOM = TXQ_HEADROOM,
-	RX_ROUNDS = 4,			/* recvmmsg calls of one wake-up */
+	RX_ROUNDS = 4, /* recvmmsg calls of one wake-up */
 	RX_CONTROL = 128,
-	MAX_PACKETS = RX_BATCH * 64,	/* a received buffer holds at most 64 datagrams */
-	TUN_READS = 16,			/* of one wake-up */
+	MAX_PACKETS = RX_BATCH * 64, /* a received buffer holds at most 64 datagrams */
+	TUN_READS = 16,              /* of one wake-up */
 	KNOWN_LINKS = 256,
 	DNS_POOL = 16,
 	DNS_QUERIES = 2 * RESOLVER_MAX_INFLIGHT,
@@ -37,7 +37,7 @@ enum {
 /* One peer socket. */
 struct udp {
 	struct loop *l;
-	int fd;				/* -1: the host has no such family */
+	int fd; /* -1: the host has no such family */
 	uint8_t family;
 	uint16_t port;
 	struct event *readable, *writable;
@@ -61,14 +61,14 @@ struct link_name {
 
 struct dns_query {
 	struct loop *l;
-	uint32_t query;			/* 0: free */
+	uint32_t query; /* 0: free */
 	int fd;
 	struct event *readable;
 };
 
 struct dial {
 	struct loop *l;
-	int fd;				/* -1: free */
+	int fd; /* -1: free */
 	struct event *writable;
 	struct ip_addr addr;
 };
@@ -77,17 +77,17 @@ struct portal_io {
 	struct portal_channel *channel;
 	struct portal_url url;
 	char target[2048], user_agent[BOOT_USER_AGENT_SIZE];
-	char *token;			/* in secret slots */
+	char *token; /* in secret slots */
 	SSL_CTX *tls;
 	struct dial dials[MAX_DIALS];
 	struct event *dial_timeout;
 	bool resolving;
 	uint64_t lookup_token;
-	char why[160];			/* why the last dial failed */
+	char why[160]; /* why the last dial failed */
 	struct bufferevent *bev, *closing;
 	struct ip_addr last_good[RESOLVER_MAX_ADDRESSES];
 	size_t n_last_good;
-	struct ip_addr pinned;		/* in the route cache: the portal we are connected to */
+	struct ip_addr pinned; /* in the route cache: the portal we are connected to */
 };
 
 struct health;
@@ -128,10 +128,10 @@ struct loop {
 	int dns_pool[2][DNS_POOL];
 	unsigned int dns_pooled[2];
 	struct dns_query dns_queries[DNS_QUERIES];
-	uint64_t files_read_us;			/* 0: never */
+	uint64_t files_read_us; /* 0: never */
 	/* life */
-	uint64_t timer_at_us;		/* what the timer is set to */
-	uint64_t clock_at_us, stop_at_us;	/* next wall-clock tick; end of the shutdown's wait */
+	uint64_t timer_at_us;             /* what the timer is set to */
+	uint64_t clock_at_us, stop_at_us; /* next wall-clock tick; end of the shutdown's wait */
 	bool stopping;
 	int status;
 };
@@ -157,7 +157,7 @@ void udp_close_all(struct loop *l);
 
 /* send.c: control messages for one datagram or a segmented run. */
 int send_from(int fd, const struct endpoint *src, const struct endpoint *dst, uint8_t ecn,
-              const uint8_t *data, size_t len, size_t segment);
+	      const uint8_t *data, size_t len, size_t segment);
 
 /* tun.c */
 MUST_CHECK int tun_open(struct loop *l);
@@ -167,13 +167,15 @@ void tun_pause(struct loop *l, bool pause);
 
 /* routes.c */
 MUST_CHECK int routes_open(struct loop *l);
-void routes_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out);
+void routes_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope,
+		   struct factory_lookup *out);
 void routes_close(struct loop *l);
 
 /* names.c: the resolver's sockets and files. */
 void names_refill(struct loop *l);
 void names_read_files(struct loop *l);
-/* The same before a lookup, unless it was done a moment ago: the host may have moved to another network meanwhile. */
+/* The same before a lookup, unless it was done a moment ago: the host may have moved to another
+ * network meanwhile. */
 void names_refresh(struct loop *l);
 /* True if there was anything to carry out. */
 bool names_settle(struct loop *l);

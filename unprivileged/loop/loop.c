@@ -13,10 +13,10 @@
 #include "loop/internal.h"
 
 enum {
-	CLOCK_TICK_S = 1,		/* how often the core hears the wall clock */
+	CLOCK_TICK_S = 1, /* how often the core hears the wall clock */
 	SHUTDOWN_MS = 1000,
 	SHUTDOWN_POLL_US = 20000,
-	SETTLE_ROUNDS = 8,		/* what is left then waits for the next event or the clock */
+	SETTLE_ROUNDS = 8, /* what is left then waits for the next event or the clock */
 };
 
 uint64_t now_us(void)
@@ -43,7 +43,7 @@ static bool gateway_settle(struct loop *l)
 	bool any = false;
 
 	while (gateway_poll(l->gateway, &out)) {
-		struct portal_in in = { .kind = PORTAL_IN_SEND };
+		struct portal_in in = {.kind = PORTAL_IN_SEND};
 
 		any = true;
 
@@ -62,7 +62,8 @@ static bool gateway_settle(struct loop *l)
 
 static void set_timer(struct loop *l)
 {
-	uint64_t at = min_u64(gateway_deadline(l->gateway), portal_channel_deadline(l->portal.channel));
+	uint64_t at =
+	    min_u64(gateway_deadline(l->gateway), portal_channel_deadline(l->portal.channel));
 	uint64_t now = now_us(), wait;
 	struct timeval tv;
 
@@ -79,7 +80,8 @@ static void set_timer(struct loop *l)
 
 void loop_settle(struct loop *l)
 {
-	/* Each may give the others something to do. Mostly none has anything: one look at each, then sleep. */
+	/* Each may give the others something to do. Mostly none has anything: one look at each,
+	 * then sleep. */
 	for (int round = 0; round < SETTLE_ROUNDS; round++) {
 		bool any = names_settle(l);
 
@@ -95,15 +97,15 @@ void loop_settle(struct loop *l)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
-	struct gateway_input in = { .kind = GATEWAY_IN_TIMEOUT };
-	struct portal_in portal = { .kind = PORTAL_IN_TIMEOUT };
+	struct gateway_input in = {.kind = GATEWAY_IN_TIMEOUT};
+	struct portal_in portal = {.kind = PORTAL_IN_TIMEOUT};
 	uint64_t now = now_us();
 
 	(void)fd;
 	(void)what;
-	l->timer_at_us = NEVER_US;	/* it has fired: to be set anew */
+	l->timer_at_us = NEVER_US; /* it has fired: to be set anew */
 	if (l->clock_at_us <= now) {
-		struct gateway_input clock = { .kind = GATEWAY_IN_CLOCK, .u.wall_us = wall_us() };
+		struct gateway_input clock = {.kind = GATEWAY_IN_CLOCK, .u.wall_us = wall_us()};
 
 		gateway_handle(l->gateway, &clock, now);
 		l->clock_at_us = now + CLOCK_TICK_S * US_PER_S;
@@ -122,7 +124,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void on_shutdown_poll(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
-	struct timeval wait = { .tv_usec = SHUTDOWN_POLL_US };
+	struct timeval wait = {.tv_usec = SHUTDOWN_POLL_US};
 
 	(void)fd;
 	(void)what;
@@ -134,16 +136,17 @@ static void on_shutdown_poll(evutil_socket_t fd, short what, void *arg)
 
 void loop_stop(struct loop *l, int status, const char *reason)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_SHUTDOWN };
-	struct portal_in portal = { .kind = PORTAL_IN_SHUTDOWN };
-	struct timeval now = { .tv_sec = 0 };
+	struct gateway_input in = {.kind = GATEWAY_IN_SHUTDOWN};
+	struct portal_in portal = {.kind = PORTAL_IN_SHUTDOWN};
+	struct timeval now = {.tv_sec = 0};
 
 	if (l->stopping)
 		return;
 	l->stopping = true;
 	l->status = status;
 	if (reason)
-		log_at(l->log, LOG_ERROR, "firezone_gateway", "Eventloop failed", KV_STR("error", reason));
+		log_at(l->log, LOG_ERROR, "firezone_gateway", "Eventloop failed",
+		       KV_STR("error", reason));
 	gateway_handle(l->gateway, &in, now_us());
 	txq_flush(l->txq);
 	portal_channel_handle(l->portal.channel, &portal, now_us());
@@ -175,7 +178,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	loop_settle(l);
 }
 
-/* A reply that came after we had given up on it is thrown away, with the descriptors in it; else it is the end of the stream. */
+/* A reply that came after we had given up on it is thrown away, with the descriptors in it; else it
+ * is the end of the stream. */
 static void on_helper(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
@@ -192,7 +196,7 @@ static void on_helper(evutil_socket_t fd, short what, void *arg)
 
 static bool signals_add(struct loop *l)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1 };
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
 		l->signals[i] = evsignal_new(l->base, numbers[i], on_signal, l);
@@ -237,12 +241,12 @@ static struct event_base *base_new(void)
 static bool core_new(struct loop *l)
 {
 	struct gateway_config gateway = {
-		.max_clients = DEFAULT_MAX_CLIENTS,
-		.unix_us = wall_us(),
-		.rng = rng_system(),
-		.log = l->log,
+	    .max_clients = DEFAULT_MAX_CLIENTS,
+	    .unix_us = wall_us(),
+	    .rng = rng_system(),
+	    .log = l->log,
 	};
-	struct resolver_config resolver = { .rng = rng_system(), .log = l->log };
+	struct resolver_config resolver = {.rng = rng_system(), .log = l->log};
 
 	portal_json_init();
 	l->arena = secret_arena_new((size_t)DEFAULT_MAX_CLIENTS * GATEWAY_SECRETS_PER_CLIENT + 64);
@@ -257,11 +261,11 @@ static bool core_new(struct loop *l)
 static bool descriptors_open(struct loop *l, const struct boot *boot, char *err, size_t err_len)
 {
 	struct factory_config factory = {
-		.lookup = routes_lookup,
-		.ctx = l,
-		.tun_name = IPC_TUN_NAME_DEFAULT,
-		.rng = rng_system(),
-		.log = l->log,
+	    .lookup = routes_lookup,
+	    .ctx = l,
+	    .tun_name = IPC_TUN_NAME_DEFAULT,
+	    .rng = rng_system(),
+	    .log = l->log,
 	};
 	int rc = tun_open(l);
 	int offloads = rc;
@@ -270,7 +274,8 @@ static bool descriptors_open(struct loop *l, const struct boot *boot, char *err,
 		return fail(err, err_len, "The TUN device cannot be opened", rc);
 	factory.tun_ifindex = l->tun_ifindex;
 	l->factory = factory_new(&factory);
-	l->coalescer = coalescer_new(MAX_PACKETS, offloads >= 1, offloads >= 2 && !boot->no_udp_coalesce);
+	l->coalescer =
+	    coalescer_new(MAX_PACKETS, offloads >= 1, offloads >= 2 && !boot->no_udp_coalesce);
 	if (!l->factory || !l->coalescer)
 		return fail(err, err_len, "Start failed", -ENOMEM);
 	rc = routes_open(l);
@@ -290,7 +295,8 @@ static bool events_add(struct loop *l, int health_fd)
 {
 	l->timer = evtimer_new(l->base, on_timer, l);
 	l->helper_event = event_new(l->base, l->helper.fd, EV_READ | EV_PERSIST, on_helper, l);
-	if (!l->timer || !l->helper_event || event_add(l->helper_event, NULL) < 0 || !signals_add(l))
+	if (!l->timer || !l->helper_event || event_add(l->helper_event, NULL) < 0 ||
+	    !signals_add(l))
 		return false;
 	if (health_fd >= 0) {
 		l->health = health_new(l, health_fd);
@@ -319,7 +325,8 @@ struct loop *loop_new(const struct loop_config *cfg, char *err, size_t err_len)
 		fail(err, err_len, "Start failed", -ENOMEM);
 		goto free_loop;
 	}
-	if (portal_open(l, cfg->boot, err, err_len) < 0 || !descriptors_open(l, cfg->boot, err, err_len))
+	if (portal_open(l, cfg->boot, err, err_len) < 0 ||
+	    !descriptors_open(l, cfg->boot, err, err_len))
 		goto free_loop;
 	if (!events_add(l, cfg->health_fd)) {
 		fail(err, err_len, "Start failed", -ENOMEM);

@@ -1,7 +1,9 @@
 /*
- * The event loop: the only room with descriptors and clocks. Feeds the core and carries out what it says.
+ * The event loop: the only room with descriptors and clocks. Feeds the core and carries out what it
+ * says.
  *
- * loop_new() does all that needs files, the helper or late-loading libraries; the prison is entered between it and loop_run().
+ * loop_new() does all that needs files, the helper or late-loading libraries; the prison is entered
+ * between it and loop_run().
  */
 #ifndef LOOP_LOOP_H
 #define LOOP_LOOP_H
@@ -13,9 +15,9 @@
 struct loop;
 
 struct loop_config {
-	const struct boot *boot;	/* read during loop_new() only; the caller wipes it afterwards */
-	int helper_fd, health_fd;	/* health_fd -1: none. The loop owns both after success */
-	struct log *log;		/* outlives the loop */
+	const struct boot *boot;  /* read during loop_new() only; the caller wipes it afterwards */
+	int helper_fd, health_fd; /* health_fd -1: none. The loop owns both after success */
+	struct log *log;          /* outlives the loop */
 };
 
 /* NULL with one sentence for the operator in @err. */

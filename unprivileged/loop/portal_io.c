@@ -13,7 +13,7 @@
 enum {
 	DIAL_S = 5,
 	HANG_UP_S = 1,
-	MAX_UNSENT = 1024 * 1024,	/* bytes that wait for a portal that does not read */
+	MAX_UNSENT = 1024 * 1024, /* bytes that wait for a portal that does not read */
 };
 
 static uint64_t channel_wall_s(void *ctx)
@@ -42,7 +42,7 @@ static void on_bytes(struct bufferevent *bev, void *arg)
 	struct evbuffer *input = bufferevent_get_input(bev);
 
 	while (l->portal.bev == bev && evbuffer_get_length(input) > 0) {
-		struct portal_in in = { .kind = PORTAL_IN_BYTES };
+		struct portal_in in = {.kind = PORTAL_IN_BYTES};
 		size_t len = evbuffer_get_contiguous_space(input);
 		uint8_t copy[4096];
 
@@ -65,9 +65,11 @@ static void tls_reason(struct bufferevent *bev, char *out, size_t len)
 
 	if (verified != X509_V_OK)
 		snprintf(out, len, "TLS: the portal's certificate is not acceptable: %s",
-		         X509_verify_cert_error_string(verified));
+			 X509_verify_cert_error_string(verified));
 	else if (error != 0)
-		snprintf(out, len, "TLS: %s", ERR_reason_error_string(error) ? ERR_reason_error_string(error) : "failed");
+		snprintf(out, len, "TLS: %s",
+			 ERR_reason_error_string(error) ? ERR_reason_error_string(error)
+							: "failed");
 	else
 		snprintf(out, len, "connection error: %s", strerror(errno));
 }
@@ -101,8 +103,8 @@ static void connection_up(struct loop *l, int fd)
 	if (p->url.tls) {
 		ssl = tls_client(p->tls, p->url.host);
 		if (ssl)
-			p->bev = bufferevent_openssl_socket_new(l->base, fd, ssl, BUFFEREVENT_SSL_CONNECTING,
-			                                        BEV_OPT_CLOSE_ON_FREE);
+			p->bev = bufferevent_openssl_socket_new(
+			    l->base, fd, ssl, BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE);
 	} else {
 		p->bev = bufferevent_socket_new(l->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	}
@@ -138,7 +140,7 @@ static void on_closing_event(struct bufferevent *bev, short what, void *arg)
 static void hang_up(struct loop *l)
 {
 	struct portal_io *p = &l->portal;
-	struct timeval wait = { .tv_sec = HANG_UP_S };
+	struct timeval wait = {.tv_sec = HANG_UP_S};
 
 	bev_drop(&p->closing);
 	if (!p->bev)
@@ -248,7 +250,8 @@ static void dial_one(struct loop *l, struct dial *d, const struct ip_addr *addr)
 	}
 	bytes_of(source, &route.source);
 	bytes_of(dest, addr);
-	rc = helper_tcp_connect(&l->helper, addr->family, source, dest, p->url.port, IPC_TCP_PORTAL, &fd);
+	rc = helper_tcp_connect(&l->helper, addr->family, source, dest, p->url.port, IPC_TCP_PORTAL,
+				&fd);
 	if (rc < 0) {
 		snprintf(p->why, sizeof(p->why), "TCP: %s", strerror(-rc));
 		return;
@@ -267,7 +270,7 @@ static void dial_one(struct loop *l, struct dial *d, const struct ip_addr *addr)
 /* All addresses at the same time; the first that connects wins. */
 static void dial_all(struct loop *l, const struct ip_addr *addrs, size_t n)
 {
-	struct timeval wait = { .tv_sec = DIAL_S };
+	struct timeval wait = {.tv_sec = DIAL_S};
 
 	snprintf(l->portal.why, sizeof(l->portal.why), "the portal's name has no address");
 	for (size_t i = 0; i < n && i < MAX_DIALS; i++)
@@ -310,7 +313,7 @@ static void dial(struct loop *l)
 
 void portal_in(struct loop *l, enum portal_in_kind kind, const char *reason)
 {
-	struct portal_in in = { .kind = kind };
+	struct portal_in in = {.kind = kind};
 
 	if (kind == PORTAL_IN_CLOSED)
 		in.u.reason = reason;
@@ -333,7 +336,7 @@ static void write_out(struct loop *l, const uint8_t *data, size_t len)
 
 static void carry_out(struct loop *l, struct portal_out *out)
 {
-	struct gateway_input in = { .kind = GATEWAY_IN_PORTAL_MESSAGE };
+	struct gateway_input in = {.kind = GATEWAY_IN_PORTAL_MESSAGE};
 
 	switch (out->kind) {
 	case PORTAL_OUT_DIAL:
@@ -348,7 +351,8 @@ static void carry_out(struct loop *l, struct portal_out *out)
 		break;
 	case PORTAL_OUT_JOINED:
 	case PORTAL_OUT_LOST:
-		in.kind = out->kind == PORTAL_OUT_JOINED ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST;
+		in.kind = out->kind == PORTAL_OUT_JOINED ? GATEWAY_IN_PORTAL_JOINED
+							 : GATEWAY_IN_PORTAL_LOST;
 		gateway_handle(l->gateway, &in, now_us());
 		break;
 	case PORTAL_OUT_MESSAGE:
@@ -376,7 +380,8 @@ bool portal_settle(struct loop *l)
 
 static char *token_copy(struct loop *l, const char *token)
 {
-	/* Arena slots are neighbours only by chance, so a long token has a guarded allocation of its own. */
+	/* Arena slots are neighbours only by chance, so a long token has a guarded allocation of
+	 * its own. */
 	size_t len = strlen(token) + 1;
 	char *copy = len <= SECRET_SLOT_SIZE ? secret_get(l->arena) : sodium_malloc(len);
 
@@ -389,23 +394,24 @@ int portal_open(struct loop *l, const struct boot *boot, char *err, size_t err_l
 {
 	struct portal_io *p = &l->portal;
 	struct portal_channel_config cfg = {
-		.host = p->url.host,
-		.request_target = p->target,
-		.user_agent = p->user_agent,
-		.first_connect_us = boot->first_connect_us,
-		.max_partition_us = boot->max_partition_us,
-		.rng = rng_system(),
-		.log = l->log,
-		.wall_s = channel_wall_s,
+	    .host = p->url.host,
+	    .request_target = p->target,
+	    .user_agent = p->user_agent,
+	    .first_connect_us = boot->first_connect_us,
+	    .max_partition_us = boot->max_partition_us,
+	    .rng = rng_system(),
+	    .log = l->log,
+	    .wall_s = channel_wall_s,
 	};
 
 	for (size_t i = 0; i < MAX_DIALS; i++)
 		p->dials[i].fd = -1;
 	if (!portal_url_parse(&p->url, boot->api_url) ||
-	    portal_url_target(&p->url, boot->external_id, boot->name, gateway_public_key(l->gateway), p->target,
-	                      sizeof(p->target)) == 0) {
-		snprintf(err, err_len, "Failed to construct URL for logging into portal: FIREZONE_API_URL, "
-		                       "FIREZONE_ID or FIREZONE_NAME is malformed or too long.");
+	    portal_url_target(&p->url, boot->external_id, boot->name,
+			      gateway_public_key(l->gateway), p->target, sizeof(p->target)) == 0) {
+		snprintf(err, err_len,
+			 "Failed to construct URL for logging into portal: FIREZONE_API_URL, "
+			 "FIREZONE_ID or FIREZONE_NAME is malformed or too long.");
 		return -EINVAL;
 	}
 	memcpy(p->user_agent, boot->user_agent, sizeof(p->user_agent));

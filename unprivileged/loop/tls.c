@@ -11,10 +11,10 @@
 
 /* Where the distributions keep the whole system store in one file. */
 static const char *const system_stores[] = {
-	"/etc/ssl/certs/ca-certificates.crt",
-	"/etc/pki/tls/certs/ca-bundle.crt",
-	"/etc/ssl/ca-bundle.pem",
-	"/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
 };
 
 static bool load_file(SSL_CTX *ctx, const char *path)
@@ -25,7 +25,8 @@ static bool load_file(SSL_CTX *ctx, const char *path)
 	return ok;
 }
 
-/* Every file of one directory, now: a search at the handshake would have to open files. Returns how many gave certificates. */
+/* Every file of one directory, now: a search at the handshake would have to open files. Returns how
+ * many gave certificates. */
 static size_t load_dir(SSL_CTX *ctx, const char *path, size_t path_len)
 {
 	char dir_path[BOOT_PATH_SIZE], file[BOOT_PATH_SIZE + 256];
@@ -67,24 +68,29 @@ static bool load_store(SSL_CTX *ctx, const struct boot *boot, char *err, size_t 
 		if (load_file(ctx, boot->ca_file))
 			return true;
 		snprintf(err, err_len,
-		         "SSL_CERT_FILE names '%s', which holds no readable certificate: name a PEM file that "
-		         "the gateway's user may read.", boot->ca_file);
+			 "SSL_CERT_FILE names '%s', which holds no readable certificate: name a "
+			 "PEM file that "
+			 "the gateway's user may read.",
+			 boot->ca_file);
 		return false;
 	}
 	if (boot->ca_dir[0] != '\0') {
 		if (load_dirs(ctx, boot->ca_dir) > 0)
 			return true;
 		snprintf(err, err_len,
-		         "SSL_CERT_DIR names '%s', where no readable certificate is: name a directory of PEM "
-		         "files, or a file by SSL_CERT_FILE.", boot->ca_dir);
+			 "SSL_CERT_DIR names '%s', where no readable certificate is: name a "
+			 "directory of PEM "
+			 "files, or a file by SSL_CERT_FILE.",
+			 boot->ca_dir);
 		return false;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(system_stores); i++)
 		if (load_file(ctx, system_stores[i]))
 			return true;
 	snprintf(err, err_len,
-	         "No system certificate store was found: install the ca-certificates package or name a PEM file by "
-	         "SSL_CERT_FILE.");
+		 "No system certificate store was found: install the ca-certificates package or "
+		 "name a PEM file by "
+		 "SSL_CERT_FILE.");
 	return false;
 }
 
@@ -98,7 +104,8 @@ SSL_CTX *tls_new(const struct boot *boot, char *err, size_t err_len)
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	/* Messages hold keys: the library is to wipe its copies. Renegotiation is nothing a portal needs. */
+	/* Messages hold keys: the library is to wipe its copies. Renegotiation is nothing a portal
+	 * needs. */
 	SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_RENEGOTIATION);
 	if (load_store(ctx, boot, err, err_len))
 		return ctx;
@@ -110,7 +117,7 @@ free_ctx:
 SSL *tls_client(SSL_CTX *ctx, const char *host)
 {
 	SSL *ssl = SSL_new(ctx);
-	char name[256];		/* the library's macro wants it writable */
+	char name[256]; /* the library's macro wants it writable */
 	struct ip_addr ip;
 	bool ok;
 

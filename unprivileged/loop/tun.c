@@ -8,7 +8,7 @@
 #include "packet/bytes.h"
 
 enum {
-	TUN_ALIGN = 6,			/* puts the IP header behind the vnet header on a 16-byte boundary */
+	TUN_ALIGN = 6, /* puts the IP header behind the vnet header on a 16-byte boundary */
 	TUN_RETRY_S = 1,
 };
 
@@ -36,7 +36,7 @@ static bool tun_read(struct loop *l, uint64_t now)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
-	uint64_t now = now_us();	/* one for all: a wake-up takes far less than any timer's unit */
+	uint64_t now = now_us(); /* one for all: a wake-up takes far less than any timer's unit */
 
 	(void)fd;
 	(void)what;
@@ -47,11 +47,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	loop_settle(l);
 }
 
-/* Cut a joined write up again and write its packets singly. The TUN's read buffer is free while nothing is read. */
+/* Cut a joined write up again and write its packets singly. The TUN's read buffer is free while
+ * nothing is read. */
 static void write_singly(struct loop *l, const struct tun_write *w)
 {
 	uint8_t single[VNET_HDR_LEN + IP_INNER_MTU];
-	struct vnet_hdr hdr, plain = { .gso_type = VNET_GSO_NONE };
+	struct vnet_hdr hdr, plain = {.gso_type = VNET_GSO_NONE};
 	struct gso_split split;
 	enum ip_verdict verdict;
 	size_t len = tun_write_gather(w, &hdr, l->tun_buffer, IP_MAX_SUPER);
@@ -77,7 +78,7 @@ static void write_failed(struct loop *l, const struct tun_write *w, int error)
 		return;
 	coalescer_disable(l->coalescer);
 	log_say(l->log, LOG_WARN, "firezone_gateway",
-	        "Kernel refused a joined write to the TUN, writing packets one by one");
+		"Kernel refused a joined write to the TUN, writing packets one by one");
 	write_singly(l, w);
 }
 
@@ -112,10 +113,10 @@ int tun_open(struct loop *l)
 		return rc;
 	if (!(offloads & IPC_OFFLOAD_TSO))
 		log_say(l->log, LOG_WARN, "firezone_gateway",
-		        "Kernel refuses segmentation offload on the TUN, packets go one by one");
+			"Kernel refuses segmentation offload on the TUN, packets go one by one");
 	else if (!(offloads & IPC_OFFLOAD_USO))
 		log_say(l->log, LOG_INFO, "firezone_gateway",
-		        "Kernel has no UDP segmentation offload on the TUN, using it for TCP only");
+			"Kernel has no UDP segmentation offload on the TUN, using it for TCP only");
 	l->tun_buffer = calloc(1, TUN_ALIGN + VNET_HDR_LEN + IP_MAX_SUPER);
 	l->tun_event = event_new(l->base, l->tun_fd, EV_READ | EV_PERSIST, on_readable, l);
 	if (!l->tun_buffer || !l->tun_event || event_add(l->tun_event, NULL) < 0)
@@ -136,7 +137,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
 void tun_configure(struct loop *l, const struct ip_addr *v4, const struct ip_addr *v6)
 {
-	struct timeval wait = { .tv_sec = TUN_RETRY_S };
+	struct timeval wait = {.tv_sec = TUN_RETRY_S};
 	uint8_t families = 0;
 	char text4[IP_TEXT_MAX], text6[IP_TEXT_MAX];
 	int rc;
@@ -155,7 +156,8 @@ void tun_configure(struct loop *l, const struct ip_addr *v4, const struct ip_add
 		return;
 	}
 	if (families != (IPC_FAMILY_V4 | IPC_FAMILY_V6))
-		log_at(l->log, LOG_WARN, "firezone_gateway", "The host has only one IP family for the TUN",
+		log_at(l->log, LOG_WARN, "firezone_gateway",
+		       "The host has only one IP family for the TUN",
 		       KV_STR("family", families & IPC_FAMILY_V4 ? "IPv4" : "IPv6"));
 	ip_format(v4, text4);
 	ip_format(v6, text6);

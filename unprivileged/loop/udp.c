@@ -12,7 +12,9 @@
 #define UDP_GRO 104
 #endif
 
-enum { MAX_SEND_TRIES = 4 };
+enum {
+	MAX_SEND_TRIES = 4
+};
 
 static void parse_control(struct msghdr *msg, struct gateway_datagrams *out)
 {
@@ -173,20 +175,22 @@ static int send_uncut(struct udp *udp, const struct endpoint *src, const struct 
 		size_t len = min_size(batch->segment, batch->len - at);
 
 		udp->l->tx_calls++;
-		rc = send_from(udp->fd, src, &batch->key.dst, batch->key.ecn, batch->data + at, len, 0);
+		rc = send_from(udp->fd, src, &batch->key.dst, batch->key.ecn, batch->data + at, len,
+			       0);
 		if (rc < 0)
 			return rc;
 	}
 	return rc;
 }
 
-static int send_batch(struct udp *udp, const struct endpoint *src, const struct txq_batch *batch, bool cut)
+static int send_batch(struct udp *udp, const struct endpoint *src, const struct txq_batch *batch,
+		      bool cut)
 {
 	if (batch->count > 1 && (!cut || udp->no_gso))
 		return send_uncut(udp, src, batch);
 	udp->l->tx_calls++;
 	return send_from(udp->fd, src, &batch->key.dst, batch->key.ecn, batch->data, batch->len,
-	                 batch->count > 1 ? batch->segment : 0);
+			 batch->count > 1 ? batch->segment : 0);
 }
 
 static void sent(struct udp *udp, const struct factory_send_error *e, const struct txq_batch *batch)
@@ -196,7 +200,8 @@ static void sent(struct udp *udp, const struct factory_send_error *e, const stru
 	if (e->retried_gso && !udp->no_gso) {
 		udp->no_gso = true;
 		log_at(udp->l->log, LOG_INFO, "firezone_gateway",
-		       "Kernel refused UDP segmentation, sending one by one", KV_INT("family", udp->family));
+		       "Kernel refused UDP segmentation, sending one by one",
+		       KV_INT("family", udp->family));
 	}
 }
 
@@ -214,12 +219,12 @@ static void hint_firewall(struct loop *l, int error)
 		return;
 	l->firewall_hint = true;
 	log_say(l->log, LOG_INFO, "firezone_gateway",
-	        "Sending a datagram was not permitted, check the local firewall rules");
+		"Sending a datagram was not permitted, check the local firewall rules");
 }
 
 /* True: try again as *e and *src say now. */
 static bool may_retry(struct udp *udp, const struct txq_batch *batch, struct factory_send_error *e,
-                      struct endpoint *src)
+		      struct endpoint *src)
 {
 	hint_firewall(udp->l, e->error);
 	switch (factory_send_failed(udp->l->factory, e, now_us(), &e->route)) {
@@ -246,13 +251,15 @@ void udp_flush(void *ctx, const struct txq_batch *batch)
 	struct loop *l = ctx;
 	struct udp *udp = &l->udp[batch->key.dst.ip.family == IP_V4 ? 0 : 1];
 	struct endpoint src = batch->key.src;
-	struct factory_send_error e = { .dst = batch->key.dst, .used_gso = batch->count > 1 && !udp->no_gso };
+	struct factory_send_error e = {.dst = batch->key.dst,
+				       .used_gso = batch->count > 1 && !udp->no_gso};
 
 	e.fixed_source = src.ip.family != IP_NONE;
 	if (udp->fd < 0)
 		goto drop;
 	if (!e.fixed_source) {
-		if (factory_resolve(l->factory, &e.dst.ip, e.dst.scope, now_us(), &e.route) != FACTORY_OK)
+		if (factory_resolve(l->factory, &e.dst.ip, e.dst.scope, now_us(), &e.route) !=
+		    FACTORY_OK)
 			goto drop;
 		src.ip = e.route.source;
 	}

@@ -3,16 +3,14 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-static const struct ip_prefix tunnel_v4 = { { IP_V4, { 100, 64 } }, 11 };
-static const struct ip_prefix tunnel_v6 = { { IP_V6, { 0xfd, 0, 0x20, 0x21, 0x11, 0x11 } }, 107 };
-static const struct ip_prefix proxy_v4 = { { IP_V4, { 100, 96 } }, 11 };
-static const struct ip_prefix proxy_v6 = {
-	{ IP_V6, { 0xfd, 0, 0x20, 0x21, 0x11, 0x11, 0x80 } }, 107
-};
+static const struct ip_prefix tunnel_v4 = {{IP_V4, {100, 64}}, 11};
+static const struct ip_prefix tunnel_v6 = {{IP_V6, {0xfd, 0, 0x20, 0x21, 0x11, 0x11}}, 107};
+static const struct ip_prefix proxy_v4 = {{IP_V4, {100, 96}}, 11};
+static const struct ip_prefix proxy_v6 = {{IP_V6, {0xfd, 0, 0x20, 0x21, 0x11, 0x11, 0x80}}, 107};
 
 bool ip_parse(struct ip_addr *out, const char *text, size_t len)
 {
-	struct ip_addr ip = { .family = IP_NONE };
+	struct ip_addr ip = {.family = IP_NONE};
 	char buf[IP_TEXT_MAX];
 
 	if (len == 0 || len >= sizeof(buf) || memchr(text, '\0', len))
@@ -60,12 +58,12 @@ static size_t last_of(const char *text, size_t len, char c)
 
 	while (at > 0 && text[at - 1] != c)
 		at--;
-	return at;	/* index behind the last @c, 0 if there is none */
+	return at; /* index behind the last @c, 0 if there is none */
 }
 
 bool endpoint_parse(struct endpoint *out, const char *text, size_t len)
 {
-	struct endpoint ep = { .scope = 0 };
+	struct endpoint ep = {.scope = 0};
 	size_t colon = last_of(text, len, ':');
 	const char *host = text;
 	size_t host_len;
@@ -134,7 +132,8 @@ bool ip_prefix_has(const struct ip_prefix *prefix, const struct ip_addr *ip)
 		return false;
 	if (prefix->len % 8 == 0)
 		return true;
-	return ((prefix->ip.bytes[whole] ^ ip->bytes[whole]) & prefix_mask(prefix->len, whole)) == 0;
+	return ((prefix->ip.bytes[whole] ^ ip->bytes[whole]) & prefix_mask(prefix->len, whole)) ==
+	       0;
 }
 
 bool ip_is_unspecified(const struct ip_addr *ip)
@@ -146,7 +145,7 @@ bool ip_is_unspecified(const struct ip_addr *ip)
 
 bool ip_is_loopback(const struct ip_addr *ip)
 {
-	static const uint8_t one[16] = { [15] = 1 };
+	static const uint8_t one[16] = {[15] = 1};
 
 	if (ip->family == IP_V4)
 		return ip->bytes[0] == 127;
@@ -167,14 +166,14 @@ bool ip_is_link_local(const struct ip_addr *ip)
 
 bool ip_is_broadcast(const struct ip_addr *ip)
 {
-	static const uint8_t all[4] = { 255, 255, 255, 255 };
+	static const uint8_t all[4] = {255, 255, 255, 255};
 
 	return ip->family == IP_V4 && memcmp(ip->bytes, all, sizeof(all)) == 0;
 }
 
 bool ip_is_v4_mapped(const struct ip_addr *ip)
 {
-	static const uint8_t prefix[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 	return ip->family == IP_V6 && memcmp(ip->bytes, prefix, sizeof(prefix)) == 0;
 }

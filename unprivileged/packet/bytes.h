@@ -1,8 +1,9 @@
 /*
  * Bounded reader and writer: the only code that touches wire bytes.
  *
- * A reader goes bad at the first overrun, stays bad and yields zeros, so one test at the end is enough. A writer goes bad when
- * it is full and writes nothing more. u16, u32 and u64 are network order; le32 and le64 little endian.
+ * A reader goes bad at the first overrun, stays bad and yields zeros, so one test at the end is
+ * enough. A writer goes bad when it is full and writes nothing more. u16, u32 and u64 are network
+ * order; le32 and le64 little endian.
  */
 #ifndef PACKET_BYTES_H
 #define PACKET_BYTES_H
@@ -26,7 +27,7 @@ struct writer {
 
 static inline struct reader reader_of(const uint8_t *buf, size_t len)
 {
-	return (struct reader){ .at = buf, .left = len, .bad = false };
+	return (struct reader){.at = buf, .left = len, .bad = false};
 }
 
 /* @n bytes borrowed from the buffer, or NULL when fewer are left. @n 0 gives a valid pointer. */
@@ -106,12 +107,12 @@ static inline struct reader rd_child(struct reader *r, size_t n)
 {
 	const uint8_t *p = rd_bytes(r, n);
 
-	return (struct reader){ .at = p, .left = p ? n : 0, .bad = !p };
+	return (struct reader){.at = p, .left = p ? n : 0, .bad = !p};
 }
 
 static inline struct writer writer_of(uint8_t *buf, size_t cap)
 {
-	return (struct writer){ .at = buf, .left = cap, .written = 0, .bad = false };
+	return (struct writer){.at = buf, .left = cap, .written = 0, .bad = false};
 }
 
 /* Room for @n bytes, now counted as written, or NULL when there is none. */

@@ -1,8 +1,10 @@
 /*
- * STUN and TURN message codec. Pure functions on buffers; no state. [RFC 8489, RFC 8656, RFC 8445 section 7]
+ * STUN and TURN message codec. Pure functions on buffers; no state. [RFC 8489, RFC 8656, RFC 8445
+ * section 7]
  *
- * Addresses and ports are host order in structs, network order on the wire. The attributes that ICE and TURN of this product use
- * are decoded; others are skipped. Every attribute length is checked; the first of a repeated attribute counts.
+ * Addresses and ports are host order in structs, network order on the wire. The attributes that ICE
+ * and TURN of this product use are decoded; others are skipped. Every attribute length is checked;
+ * the first of a repeated attribute counts.
  */
 #ifndef STUN_STUN_H
 #define STUN_STUN_H
@@ -20,7 +22,12 @@ enum stun_method {
 	STUN_CHANNEL_BIND = 0x009,
 };
 
-enum stun_class { STUN_REQUEST = 0, STUN_INDICATION = 1, STUN_SUCCESS = 2, STUN_ERROR = 3 };
+enum stun_class {
+	STUN_REQUEST = 0,
+	STUN_INDICATION = 1,
+	STUN_SUCCESS = 2,
+	STUN_ERROR = 3
+};
 
 enum stun_attr {
 	STUN_ATTR_USERNAME = 0x0006,
@@ -47,9 +54,10 @@ enum stun_attr {
 enum {
 	STUN_HEADER_LEN = 20,
 	STUN_TXID_LEN = 12,
-	STUN_MAX_USERNAME = 512,	/* bytes; RFC 8489 says fewer than 513 (spec row: at most 513 is refused) */
+	STUN_MAX_USERNAME =
+	    512, /* bytes; RFC 8489 says fewer than 513 (spec row: at most 513 is refused) */
 	STUN_MAX_NONCE = 763,
-	STUN_MAX_MESSAGE = 2048,	/* largest message that we write */
+	STUN_MAX_MESSAGE = 2048, /* largest message that we write */
 };
 
 struct stun_txid {
@@ -67,41 +75,44 @@ struct stun_msg {
 	enum stun_class class;
 	struct stun_txid txid;
 	struct stun_bytes username, realm, nonce, data;
-	struct endpoint mapped;		/* XOR-MAPPED-ADDRESS; family IP_NONE when absent, also below */
-	struct endpoint peer;		/* XOR-PEER-ADDRESS */
+	struct endpoint mapped; /* XOR-MAPPED-ADDRESS; family IP_NONE when absent, also below */
+	struct endpoint peer;   /* XOR-PEER-ADDRESS */
 	struct endpoint relayed_v4, relayed_v6;
-	uint16_t error_code;		/* 300..699, 0 when absent */
-	uint16_t channel;		/* 0 when absent */
+	uint16_t error_code; /* 300..699, 0 when absent */
+	uint16_t channel;    /* 0 when absent */
 	uint32_t priority, lifetime_s;
-	uint64_t tie_breaker;		/* of ICE-CONTROLLED or ICE-CONTROLLING */
+	uint64_t tie_breaker; /* of ICE-CONTROLLED or ICE-CONTROLLING */
 	bool has_priority, has_lifetime, use_candidate, controlled, controlling;
-	bool has_integrity;		/* MESSAGE-INTEGRITY stands at integrity_offset */
-	size_t integrity_offset;	/* of the attribute's header, from the start of the datagram */
+	bool has_integrity;      /* MESSAGE-INTEGRITY stands at integrity_offset */
+	size_t integrity_offset; /* of the attribute's header, from the start of the datagram */
 	bool has_fingerprint;
 };
 
 /*
  * Read one STUN message. [RFC 8489 section 5, 14.5, 14.7]
  *
- * @buf, @len: the datagram; must outlive @out, which points into it. Returns false, with @out untouched, if the length field, the
- * type's two top bits, the cookie, an attribute's size, padding overrun or FINGERPRINT is wrong. Attributes behind MESSAGE-INTEGRITY other
- * than FINGERPRINT are ignored. Does not check MESSAGE-INTEGRITY: see stun_msg_verify().
+ * @buf, @len: the datagram; must outlive @out, which points into it. Returns false, with @out
+ * untouched, if the length field, the type's two top bits, the cookie, an attribute's size, padding
+ * overrun or FINGERPRINT is wrong. Attributes behind MESSAGE-INTEGRITY other than FINGERPRINT are
+ * ignored. Does not check MESSAGE-INTEGRITY: see stun_msg_verify().
  */
 MUST_CHECK bool stun_msg_read(struct stun_msg *out, const uint8_t *buf, size_t len);
 
 /*
- * True if MESSAGE-INTEGRITY is present and right for @key (ICE: the password; TURN: stun_long_term_key()). Constant-time compare.
+ * True if MESSAGE-INTEGRITY is present and right for @key (ICE: the password; TURN:
+ * stun_long_term_key()). Constant-time compare.
  * @buf, @len: the same datagram that @msg was read from. [RFC 8489 section 14.5]
  */
 MUST_CHECK bool stun_msg_verify(const struct stun_msg *msg, const uint8_t *buf, size_t len,
-                                const uint8_t *key, size_t key_len);
+				const uint8_t *key, size_t key_len);
 
 /* MD5(username ":" realm ":" password), no SASLprep. [RFC 8489 section 9.2.2] */
-void stun_long_term_key(uint8_t out[16], const char *username, const char *realm, const char *password);
+void stun_long_term_key(uint8_t out[16], const char *username, const char *realm,
+			const char *password);
 
 /*
- * Build one message in a caller's buffer: begin, attributes in the wanted order, finish. A builder that overran goes bad and finish
- * returns 0. Padding is zero.
+ * Build one message in a caller's buffer: begin, attributes in the wanted order, finish. A builder
+ * that overran goes bad and finish returns 0. Padding is zero.
  */
 struct stun_builder {
 	uint8_t *buf;
@@ -109,8 +120,8 @@ struct stun_builder {
 	bool bad;
 };
 
-void stun_begin(struct stun_builder *b, uint8_t *buf, size_t cap, uint16_t method, enum stun_class class,
-                const struct stun_txid *txid);
+void stun_begin(struct stun_builder *b, uint8_t *buf, size_t cap, uint16_t method,
+		enum stun_class class, const struct stun_txid *txid);
 void stun_put_bytes(struct stun_builder *b, enum stun_attr attr, const void *data, size_t len);
 void stun_put_u32(struct stun_builder *b, enum stun_attr attr, uint32_t value);
 void stun_put_u64(struct stun_builder *b, enum stun_attr attr, uint64_t value);
@@ -118,8 +129,8 @@ void stun_put_xor_address(struct stun_builder *b, enum stun_attr attr, const str
 void stun_put_error(struct stun_builder *b, uint16_t code, const char *reason);
 
 /*
- * Close the message: MESSAGE-INTEGRITY under @key unless it is NULL, then FINGERPRINT if wanted. Returns the length, 0 if the
- * buffer was too small.
+ * Close the message: MESSAGE-INTEGRITY under @key unless it is NULL, then FINGERPRINT if wanted.
+ * Returns the length, 0 if the buffer was too small.
  */
 size_t stun_finish(struct stun_builder *b, const uint8_t *key, size_t key_len, bool fingerprint);
 

@@ -1,8 +1,10 @@
 /*
- * One TURN allocation on one relay, with its channels: a state machine. [RFC 8656, RFC 8489, spec connections 6]
+ * One TURN allocation on one relay, with its channels: a state machine. [RFC 8656, RFC 8489, spec
+ * connections 6]
  *
- * A relay is known by one v4 address, one v6 address or both. Requests, nonces, refreshes and channels are its own; it tells what
- * candidates came of it. The caller drains turn_poll() after each turn_handle().
+ * A relay is known by one v4 address, one v6 address or both. Requests, nonces, refreshes and
+ * channels are its own; it tells what candidates came of it. The caller drains turn_poll() after
+ * each turn_handle().
  */
 #ifndef TURN_TURN_H
 #define TURN_TURN_H
@@ -30,17 +32,19 @@ extern const char turn_realm[];
 
 struct turn_config {
 	struct uuid id;
-	struct endpoint v4, v6;			/* family IP_NONE when the relay has none */
-	const char *username, *password;	/* copied; the password into the arena */
+	struct endpoint v4, v6;          /* family IP_NONE when the relay has none */
+	const char *username, *password; /* copied; the password into the arena */
 	struct rng rng;
 	struct secret_arena *arena;
 };
 
 enum turn_input_kind {
-	TURN_INPUT_DATAGRAM,	/* a STUN message from one of the relay's addresses */
-	TURN_INPUT_BIND,	/* bind a channel to a peer (signalled candidate, or a first send) */
-	TURN_INPUT_REFRESH,	/* the relay set changed elsewhere: probe that this one is alive [spec 6.6] */
-	TURN_INPUT_DELETE,	/* shutdown: one signed Refresh LIFETIME 0, answer not awaited; nothing else comes after it */
+	TURN_INPUT_DATAGRAM, /* a STUN message from one of the relay's addresses */
+	TURN_INPUT_BIND,     /* bind a channel to a peer (signalled candidate, or a first send) */
+	TURN_INPUT_REFRESH,  /* the relay set changed elsewhere: probe that this one is alive
+				[spec 6.6] */
+	TURN_INPUT_DELETE,   /* shutdown: one signed Refresh LIFETIME 0, answer not awaited; nothing
+				else comes after it */
 	TURN_INPUT_TIMEOUT,
 };
 
@@ -50,21 +54,23 @@ struct turn_input {
 		struct {
 			const uint8_t *buf;
 			size_t len;
-			struct endpoint src;	/* relay */
-			struct endpoint dst;	/* our local address */
+			struct endpoint src; /* relay */
+			struct endpoint dst; /* our local address */
 		} datagram;
 		struct {
 			struct endpoint peer;
-			uint32_t owner;		/* connection tag, for the cap of channels per connection */
+			uint32_t owner; /* connection tag, for the cap of channels per connection */
 		} bind;
 	} u;
 };
 
 enum turn_output_kind {
-	TURN_OUTPUT_TRANSMIT,	/* to dst, source left to the factory */
-	TURN_OUTPUT_CANDIDATE,	/* a new host, srflx or relay candidate (priority 0: the agent sets it) */
-	TURN_OUTPUT_LOST,	/* relay candidates are void; withdraw them from every connection */
-	TURN_OUTPUT_DROPPED,	/* the relay is dead to us; free it (after TURN_OUTPUT_LOST where it had candidates) */
+	TURN_OUTPUT_TRANSMIT,  /* to dst, source left to the factory */
+	TURN_OUTPUT_CANDIDATE, /* a new host, srflx or relay candidate (priority 0: the agent sets
+				  it) */
+	TURN_OUTPUT_LOST,      /* relay candidates are void; withdraw them from every connection */
+	TURN_OUTPUT_DROPPED,   /* the relay is dead to us; free it (after TURN_OUTPUT_LOST where it
+				  had candidates) */
 };
 
 struct turn_output {
@@ -72,7 +78,7 @@ struct turn_output {
 	union {
 		struct {
 			struct endpoint dst;
-			const uint8_t *data;	/* valid until the next call on the object */
+			const uint8_t *data; /* valid until the next call on the object */
 			size_t len;
 		} transmit;
 		struct candidate candidate;
@@ -80,7 +86,8 @@ struct turn_output {
 	} u;
 };
 
-/* Starts probing at once. NULL without memory or arena slots, or with an empty or overlong username. */
+/* Starts probing at once. NULL without memory or arena slots, or with an empty or overlong
+ * username. */
 struct turn *turn_new(const struct turn_config *cfg, uint64_t now_us);
 void turn_free(struct turn *turn);
 
@@ -98,22 +105,26 @@ bool turn_same_config(const struct turn *turn, const struct turn_config *cfg);
 uint64_t turn_rtt_us(const struct turn *turn);
 
 /* The candidates known now: up to six, relay ones included. Returns the number written. */
-enum { TURN_MAX_CANDIDATES = 6 };
+enum {
+	TURN_MAX_CANDIDATES = 6
+};
 size_t turn_candidates(const struct turn *turn, struct candidate out[TURN_MAX_CANDIDATES]);
 
 /* Our relayed address of a family; false when there is none. */
 bool turn_relayed(const struct turn *turn, uint8_t family, struct endpoint *out);
 
 /*
- * Hot path out: the channel to @peer and the relay's active socket. False when no channel is bound or asked for: the caller
- * then feeds TURN_INPUT_BIND, the message is lost. Notes the send for the keepalive rule.
+ * Hot path out: the channel to @peer and the relay's active socket. False when no channel is bound
+ * or asked for: the caller then feeds TURN_INPUT_BIND, the message is lost. Notes the send for the
+ * keepalive rule.
  */
-bool turn_channel_out(struct turn *turn, const struct endpoint *peer, uint64_t now_us, uint16_t *number,
-                      struct endpoint *relay);
+bool turn_channel_out(struct turn *turn, const struct endpoint *peer, uint64_t now_us,
+		      uint16_t *number, struct endpoint *relay);
 
 /*
- * Hot path in: the peer behind a confirmed channel @number. False: drop. @src must be one of the relay's addresses (the caller
- * found @turn by it). Notes the receipt for the refresh rule, which may bring turn_deadline() forward.
+ * Hot path in: the peer behind a confirmed channel @number. False: drop. @src must be one of the
+ * relay's addresses (the caller found @turn by it). Notes the receipt for the refresh rule, which
+ * may bring turn_deadline() forward.
  */
 bool turn_channel_in(struct turn *turn, uint16_t number, uint64_t now_us, struct endpoint *peer);
 

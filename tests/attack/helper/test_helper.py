@@ -344,6 +344,8 @@ def test_every_request_has_a_numbered_line(start):
     assert lines[0]["event"] == "start"
     assert [line["seq"] for line in lines] == list(range(6))
     assert [line["request"] for line in lines[1:]] == ["hello", "tun-open", "tun-configure", "udp-open", "tcp-connect"]
+    assert lines[1]["args"] == {"portal_port": 443, "udp_port": 52625, "loopback": 0, "files": 0,
+                                "receive_buffer": 16 << 20, "send_buffer": 2 << 20}
     assert (lines[4]["verdict"], lines[4]["errno"], lines[4]["args"]["number"]) == ("ok", 0, 3)
     assert (lines[5]["verdict"], lines[5]["errno"]) == ("refused", errno.EPERM)
     assert lines[5]["args"]["remote"] == "::1"

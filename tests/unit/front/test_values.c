@@ -1,5 +1,5 @@
-#include "portal/url.h"
 #include "front/values.h"
+#include "portal/url.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>

@@ -186,22 +186,36 @@ static void relay_entries_of_one_id_become_one_dual_relay(void **state)
 	"{\"type\":\"" type "\",\"id\":\"" id "\",\"addr\":\"" addr \
 	"\",\"username\":\"1:u\",\"password\":\"p\",\"expires_at\":1}"
 	static const char *const one = "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001";
-	const char
-	    *text =
-		HEAD "\"relays_presence\",\"payload\":{\"disconnected_ids\":[],\"connected\":"
-		     "[" RELAY("turn", "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001", "203.0.113.7:3478") "," RELAY(
-			 "turn", "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0002",
-			 "203.0.113.8:3478") "," RELAY("stun",
-						       "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0003",
-						       "203.0.113.9:3478") "," RELAY("turn",
-										     "5b0c6f0e-"
-										     "5f8a-4a39-"
-										     "9a0e-"
-										     "0d8f0f9a0004",
-										     "127.0.0.1:"
-										     "3478") "," RELAY("turn",
-												       "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001",
-												       "[2001:db8::7]:3478") "]}}";
+	const char *text = HEAD
+	    "\"relays_presence\",\"payload\":{\"disconnected_ids\":[],\"connected\":"
+	    "[" RELAY("turn", "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001", "203.0.113.7:3478") "," RELAY(
+		"turn", "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0002",
+		"203.0.113.8:3478") "," RELAY("stun", "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0003",
+					      "203.0.113.9:3478") "," RELAY("turn",
+									    "5b0c6f0e-"
+									    "5f8a-4a39-"
+									    "9a0e-"
+									    "0d8f0f9a0004",
+									    "127.0.0.1:"
+									    "3478") "," RELAY("tur"
+											      "n",
+											      "5b0c"
+											      "6f0e"
+											      "-5f8"
+											      "a-"
+											      "4a39"
+											      "-9a0"
+											      "e-"
+											      "0d8f"
+											      "0f9a"
+											      "000"
+											      "1",
+											      "[200"
+											      "1:"
+											      "db8:"
+											      ":7]:"
+											      "347"
+											      "8") "]}}";
 	struct portal_envelope env;
 	char id[UUID_TEXT_LEN + 1];
 
