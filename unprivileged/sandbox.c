@@ -141,13 +141,19 @@ static int set_limit(__rlimit_resource_t resource, rlim_t value)
 	return limit.rlim_cur == value && limit.rlim_max == value ? 0 : -EPERM;
 }
 
+/* The soft limit counts, and the filter allows nothing that could raise it again. */
 static int limit_files(void)
 {
 	struct rlimit limit;
+	rlim_t wanted;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
-	return set_limit(RLIMIT_NOFILE, limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES);
+	wanted = limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES;
+	limit.rlim_cur = wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	return limit.rlim_cur == wanted ? 0 : -EPERM;
 }
 
 static bool is_regular(int fd)
