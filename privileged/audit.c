@@ -33,12 +33,10 @@ __attribute__((format(printf, 2, 3))) static int put(uint64_t seq, const char *f
 	va_start(args, format);
 	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
 	va_end(args);
-	if (!audit_has_room())
-		return -ENOBUFS;
-	rc = fd_pass_send(IPC_FD_AUDIT, line, (size_t)len, NULL, 0);
-	if (rc != -ENOTSOCK)
-		return rc;
-	return write(IPC_FD_AUDIT, line, (size_t)len) == len ? 0 : -EIO;
+	rc = audit_has_room() ? fd_pass_send(IPC_FD_AUDIT, line, (size_t)len, NULL, 0) : -ENOBUFS;
+	if (rc == -ENOTSOCK)
+		rc = write(IPC_FD_AUDIT, line, (size_t)len) == len ? 0 : -EIO;
+	return rc;
 }
 
 static int put_request(const struct audit *audit, uint32_t type, const char *verdict, int error,

@@ -18,7 +18,7 @@
 
 struct rule {
 	int call;
-	unsigned int compares; /* 1: argument @index with @value */
+	unsigned int compares; /* 1: argument @index with @value; 2: and argument 2 with 0 */
 	unsigned int index;
 	unsigned int value;
 };
@@ -37,9 +37,9 @@ static const struct rule rules[] = {
     {SCMP_SYS(ioctl), 1, 1, TUNSETVNETHDRSZ}, /* tun */
     {SCMP_SYS(ioctl), 1, 1, TUNSETOFFLOAD},   /* tun */
     {SCMP_SYS(ioctl), 1, 1, SIOCGIFINDEX},    /* tun: the new interface's number */
-    {SCMP_SYS(socket), 1, 0, AF_INET},        /* sockets */
-    {SCMP_SYS(socket), 1, 0, AF_INET6},       /* sockets */
-    {SCMP_SYS(socket), 1, 0, AF_NETLINK},     /* sockets: route-open */
+    {SCMP_SYS(socket), 2, 0, AF_INET},        /* sockets: UDP and TCP */
+    {SCMP_SYS(socket), 2, 0, AF_INET6},       /* sockets: UDP and TCP */
+    {SCMP_SYS(socket), 2, 0, AF_NETLINK},     /* sockets: route-open; protocol NETLINK_ROUTE */
     {SCMP_SYS(bind), 0, 0, 0},          /* sockets: peer port, TCP source, DNS listener, netlink */
     {SCMP_SYS(connect), 0, 0, 0},       /* sockets: tcp-connect */
     {SCMP_SYS(listen), 0, 0, 0},        /* sockets: dns-listen */
@@ -99,7 +99,8 @@ static int add_rules(scmp_filter_ctx filter)
 	for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
 		rc = seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, rules[i].call, rules[i].compares,
-		    SCMP_CMP(rules[i].index, SCMP_CMP_MASKED_EQ, UINT32_MAX, rules[i].value));
+		    SCMP_CMP(rules[i].index, SCMP_CMP_MASKED_EQ, UINT32_MAX, rules[i].value),
+		    SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, 0));
 	for (size_t i = 0; rc == 0 && i < SOCKET_OPTIONS; i++)
 		rc = seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,

@@ -192,6 +192,8 @@ ARGUMENTS = [
     ("ioctl", (5, 0x5412), False),
     ("socket", (2,), True), ("socket", (10,), True), ("socket", (16,), True), ("socket", (1,), False),
     ("socket", (17,), False), ("socket", (40,), False),
+    ("socket", (16, 3, 0), True), ("socket", (16, 3, 12), False), ("socket", (16, 3, 16), False),
+    ("socket", (2, 3, 1), False), ("socket", (2, 1, 132), False),
     ("setsockopt", (5, 1, 36), True), ("setsockopt", (5, 1, 33), True), ("setsockopt", (5, 1, 32), True),
     ("setsockopt", (5, 1, 26), True), ("setsockopt", (5, 1, 44), True), ("setsockopt", (5, 1, 62), True),
     ("setsockopt", (5, 0, 8), True),
