@@ -33,6 +33,8 @@ __attribute__((format(printf, 2, 3))) static int put(uint64_t seq, const char *f
 	va_start(args, format);
 	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
 	va_end(args);
+	if (len >= LINE_SIZE)
+		return -EMSGSIZE;
 	rc = audit_has_room() ? fd_pass_send(IPC_FD_AUDIT, line, (size_t)len, NULL, 0) : -ENOBUFS;
 	if (rc == -ENOTSOCK)
 		rc = write(IPC_FD_AUDIT, line, (size_t)len) == len ? 0 : -EIO;

@@ -141,7 +141,10 @@ static int set_limit(__rlimit_resource_t resource, rlim_t value)
 	return limit.rlim_cur == value && limit.rlim_max == value ? 0 : -EPERM;
 }
 
-/* The soft limit counts, and the filter allows nothing that could raise it again. */
+/*
+ * Where the hard limit cannot be lowered (an emulator's own descriptors lie behind it) the soft one
+ * must do; the filter allows nothing that could raise it again.
+ */
 static int limit_files(void)
 {
 	struct rlimit limit;
@@ -150,6 +153,8 @@ static int limit_files(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
 	wanted = limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES;
+	if (set_limit(RLIMIT_NOFILE, wanted) == 0)
+		return 0;
 	limit.rlim_cur = wanted;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
