@@ -239,7 +239,8 @@ def test_t5_ten_thousand_queries_are_one_lookup(tmp_path, network, name_server):
     # A new port is drawn from some 28,000 for each; two thirds are expected to be distinct, one socket would have one.
     ports = [port for port, _, _ in queries]
     assert len(set(ports)) > 5000
-    assert all(a != b for a, b in zip(ports, ports[1:]))
+    # Random draws repeat themselves now and then: by chance 0.4 times in 10,000, more than 5 times once in a million runs.
+    assert sum(a == b for a, b in zip(ports, ports[1:])) <= 5
 
 
 def test_t6_reset_asks_the_kernel_once_more(probe, name_server):
