@@ -1,13 +1,8 @@
+#include "gateway/demux.h"
 #include "gateway/internal.h"
 
 #include "packet/bytes.h"
 #include "turn/channel_data.h"
-
-enum {
-	STUN_FIRST_BYTE_MAX = 3,
-	CHANNEL_FIRST_BYTE_MIN = 64,
-	CHANNEL_FIRST_BYTE_MAX = 79,
-};
 
 /* One datagram after the relay's framing is off: whose it is and on which of our addresses it
  * arrived. */
@@ -139,15 +134,6 @@ static __attribute__((noinline)) void stun_in(struct gateway *g, const struct ar
 		ice_in(g, in, &msg);
 }
 
-/* ICE's STUN or WireGuard, by the bytes. */
-static void peer_in(struct gateway *g, struct arrival *in, struct coalescer *tun)
-{
-	if (wg_classify(in->data, in->len) != WG_NOT_WIREGUARD)
-		wireguard_in(g, in, tun);
-	else if (in->data[0] <= STUN_FIRST_BYTE_MAX)
-		stun_in(g, in);
-}
-
 static void stun_from_relay(struct gateway *g, struct relay *relay, const struct arrival *in)
 {
 	struct turn_input input = {.kind = TURN_INPUT_DATAGRAM};
@@ -174,28 +160,43 @@ static bool unwrap(struct gateway *g, struct relay *relay, struct arrival *in)
 	return in->len > 0;
 }
 
-/* One datagram from a relay's address or port. True: it is (now) a peer's and @in describes it. */
-static bool from_relay_port(struct gateway *g, struct relay *relay, struct arrival *in)
+/* @relay: whose the source address is, or NULL. */
+static void datagram_in(struct gateway *g, struct relay *relay, enum demux_source source,
+			struct arrival *in, struct coalescer *tun)
 {
-	uint8_t first = in->data[0];
-	bool channel = first >= CHANNEL_FIRST_BYTE_MIN && first <= CHANNEL_FIRST_BYTE_MAX;
-	bool stun =
-	    first <= STUN_FIRST_BYTE_MAX && wg_classify(in->data, in->len) == WG_NOT_WIREGUARD;
+	switch (demux(in->data, in->len, source)) {
+	case DEMUX_WIREGUARD:
+		wireguard_in(g, in, tun);
+		break;
+	case DEMUX_PEER_STUN:
+		stun_in(g, in);
+		break;
+	case DEMUX_RELAY_STUN:
+		stun_from_relay(g, relay, in);
+		break;
+	case DEMUX_CHANNEL_DATA:
+		/* Once: what is inside is a peer's, whatever it looks like. */
+		if (unwrap(g, relay, in))
+			datagram_in(g, NULL, DEMUX_FROM_PEER, in, tun);
+		break;
+	case DEMUX_DROP:
+		break;
+	}
+}
 
-	if (!relay)
-		return !((stun || channel) && relays_was_one(g, &in->src.ip));
-	if (channel)
-		return unwrap(g, relay, in);
-	if (!stun)
-		return true;
-	stun_from_relay(g, relay, in);
-	return false;
+static enum demux_source source_of(struct gateway *g, const struct endpoint *src,
+				   const struct relay *relay)
+{
+	if (relay)
+		return DEMUX_FROM_RELAY;
+	if (src->port == TURN_PORT && relays_was_one(g, &src->ip))
+		return DEMUX_FROM_REMOVED_RELAY;
+	return DEMUX_FROM_PEER;
 }
 
 static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batch,
 			 struct coalescer *tun)
 {
-	bool relay_port = batch->src.port == TURN_PORT;
 	struct reader r = reader_of(batch->data, batch->len);
 	size_t segment = batch->segment > 0 ? batch->segment : batch->len;
 
@@ -211,11 +212,12 @@ static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batc
 		    .ecn = batch->ecn,
 		};
 
+		struct relay *relay =
+		    batch->src.port == TURN_PORT ? relays_by_address(g, &batch->src) : NULL;
+
 		rd_skip(&r, in.len);
 		g->udp_datagrams++;
-		if (relay_port && !from_relay_port(g, relays_by_address(g, &batch->src), &in))
-			continue;
-		peer_in(g, &in, tun);
+		datagram_in(g, relay, source_of(g, &batch->src, relay), &in, tun);
 	}
 }
 
