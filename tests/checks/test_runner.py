@@ -1,5 +1,6 @@
 """./test counts what happened: a crash, a time-out or a report that cannot be read is never a pass."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -75,3 +76,28 @@ def test_a_unit_program_counts_its_cases_and_its_end(tests, tmp_path, monkeypatc
 
 def test_an_unknown_part_is_a_usage_error():
     assert runner.main(["nothing"]) == 2
+
+
+class Now:
+    """Stands for the runner's process keeper: runs a command at once."""
+
+    def run(self, command, timeout, _log, env=None):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout,
+                              env={**os.environ, **(env or {})}, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("second_try, expected", [(0, "failed"), (3, "passed")])
+def test_failure_gets_a_second_try_only_where_allowed(tmp_path, monkeypatch, capsys, second_try, expected):
+    (tmp_path / "test_one.py").write_text("import pathlib\n"
+                                          "def test_first_time_fails():\n"
+                                          "    mark = pathlib.Path(__file__).with_name('mark')\n"
+                                          "    seen = mark.exists()\n"
+                                          "    mark.touch()\n"
+                                          "    assert seen\n", encoding="utf-8")
+    monkeypatch.setattr(runner, "OUT", tmp_path)
+    tests = runner.Tests()
+    tests.runner = Now()
+    tests.pytest("some", tmp_path, 60, second_try=second_try)
+    assert tests.results.counts[expected] == 1
+    assert ("second try for some/" in capsys.readouterr().out) == (second_try > 0)
