@@ -109,7 +109,7 @@ class Installed:
         if not blocked:
             return []
         lines, top = [], blocked[0]
-        shown = [path for path in (self.prefix, self.attack_programs) if path.exists() and top in path.parents]
+        shown = [path for path in (self.prefix, self.attack_programs, REPO / "tests") if path.exists() and top in path.parents]
         for number, path in enumerate(shown):
             lines += [f"mkdir -p {state}/shown-{number}", f"mount --bind {shlex.quote(str(path))} {state}/shown-{number}"]
         lines.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(top))}")

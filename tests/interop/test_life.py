@@ -86,7 +86,8 @@ def test_under_the_filter_of_the_vendors_unit(installed, fresh, clients):
     if not unit_filter.exists():
         pytest.skip(f"{unit_filter} is not built")
     limits = ["prlimit", "--nofile=4096", "--nproc=512", "--core=0"]
-    fresh.online(mode="root", wrapper=[*limits, unit_filter, SYSTEM_SERVICE, pwd.getpwnam(installed.user).pw_uid])
+    user = pwd.getpwnam(installed.user)
+    fresh.online(mode="root", wrapper=[*limits, unit_filter, SYSTEM_SERVICE, f"{user.pw_uid}:{user.pw_gid}"])
     is_confined(fresh, userns=False)
     connected_client(clients)
     fresh.ends_cleanly()

@@ -130,7 +130,7 @@ static int filter_by_argument(int (*add)(scmp_filter_ctx ctx))
 }
 
 /* User=, CapabilityBoundingSet= and AmbientCapabilities=CAP_NET_ADMIN. */
-static int become(unsigned int uid)
+static int become(unsigned int uid, unsigned int gid)
 {
 	if (setgroups(0, NULL) < 0)
 		return -errno;
@@ -142,19 +142,19 @@ static int become(unsigned int uid)
 		if (cap != CAP_NET_ADMIN && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return -errno;
 	}
-	if (capng_change_id((int)uid, (int)uid, CAPNG_NO_FLAG) != 0)
+	if (capng_change_id((int)uid, (int)gid, CAPNG_NO_FLAG) != 0)
 		return -EPERM;
 	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0) < 0 ? -errno : 0;
 }
 
-static int set_up(const char *list, unsigned int uid)
+static int set_up(const char *list, unsigned int uid, unsigned int gid)
 {
 	const struct rlimit files = {FILES, FILES}, no_core = {0, 0};
 	int rc;
 
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return -errno;
-	rc = become(uid);
+	rc = become(uid, gid);
 	if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		rc = -errno;
 	if (rc == 0)
@@ -169,13 +169,17 @@ static int set_up(const char *list, unsigned int uid)
 
 int main(int argc, char **argv)
 {
+	unsigned int uid, gid;
+	char *rest;
 	int rc;
 
 	if (argc < 4) {
-		fputs("usage: unit-filter LIST UID COMMAND [ARGUMENT...]\n", stderr);
+		fputs("usage: unit-filter LIST UID[:GID] COMMAND [ARGUMENT...]\n", stderr);
 		return SETUP_FAILED;
 	}
-	rc = set_up(argv[1], (unsigned int)strtoul(argv[2], NULL, 10));
+	uid = (unsigned int)strtoul(argv[2], &rest, 10);
+	gid = *rest == ':' ? (unsigned int)strtoul(rest + 1, NULL, 10) : uid;
+	rc = set_up(argv[1], uid, gid);
 	if (rc < 0) {
 		fprintf(stderr, "unit-filter: %s\n", strerror(-rc));
 		return SETUP_FAILED;
