@@ -1,7 +1,7 @@
 /*
- * The whole core under an arbitrary sequence of events: the portal's messages, relays and clients
- * with the right secrets and strangers without, packets from the TUN, a clock that jumps. The input
- * is the script: a byte that names the event, then its parameters.
+ * The whole core (demux.c and packets.c too) under an arbitrary sequence of events: the portal's
+ * messages, relays and clients with the right secrets and strangers without, packets from the TUN,
+ * a clock that jumps. The input is the script: a byte that names the event, then its parameters.
  *
  * Properties: no packet reaches the TUN but one that some grant may cover at this moment; nothing
  * is sent but to relays, to addresses that a client signalled or that spoke with its password, and

@@ -172,11 +172,12 @@ static void datagram_in(struct gateway *g, struct relay *relay, enum demux_sourc
 		stun_in(g, in);
 		break;
 	case DEMUX_RELAY_STUN:
-		stun_from_relay(g, relay, in);
+		if (relay)
+			stun_from_relay(g, relay, in);
 		break;
 	case DEMUX_CHANNEL_DATA:
 		/* Once: what is inside is a peer's, whatever it looks like. */
-		if (unwrap(g, relay, in))
+		if (relay && unwrap(g, relay, in))
 			datagram_in(g, NULL, DEMUX_FROM_PEER, in, tun);
 		break;
 	case DEMUX_DROP:
