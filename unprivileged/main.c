@@ -6,6 +6,7 @@
 #include "boot.h"
 #include "loop/loop.h"
 #include "sandbox.h"
+#include "stdout_log.h"
 
 #include <malloc.h>
 #include <sodium.h>
@@ -25,21 +26,6 @@ static int fail(const char *sentence)
 {
 	fprintf(stderr, "firezone-gateway-worker: %s\n", sentence);
 	return EXIT_FAILURE;
-}
-
-static void write_line(void *ctx, const char *line, size_t len)
-{
-	(void)ctx;
-	(void)!write(STDOUT_FILENO, line, len);
-}
-
-static uint64_t wall_us(void *ctx)
-{
-	struct timespec ts = {0};
-
-	(void)ctx;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
 }
 
 static int compare_bytes(const void *a, const void *b)
@@ -69,18 +55,6 @@ static void log_lacks(struct log *log, uint32_t lacks)
 			log_write(log, LOG_WARN, "firezone_gateway", sandbox_lack_text(lack), NULL,
 				  0);
 	}
-}
-
-static struct log *open_log(const struct boot *boot)
-{
-	struct log_config config = {
-	    .format = boot->log_format,
-	    .filter = boot->log_filter,
-	    .write = write_line,
-	    .wall_us = wall_us,
-	};
-
-	return log_new(&config, NULL, 0);
 }
 
 static int run_imprisoned(struct loop *loop, struct sandbox *sandbox, struct log *log)
@@ -113,7 +87,7 @@ static int run(struct boot *boot)
 	    .may_unshare = boot->may_unshare,
 	    .may_landlock = boot->may_landlock,
 	};
-	struct log *log = open_log(boot);
+	struct log *log = stdout_log_new(boot->log_format, boot->log_filter, NULL, 0);
 	struct loop_config config = {
 	    .boot = boot,
 	    .helper_fd = BOOT_FD_HELPER,

@@ -1,9 +1,9 @@
 # The worker's start and prison; what the front shares with it.
 option(FZGW_CHECKED "Relax the worker's prison for Valgrind; never install such a build" OFF)
 
-add_library(boot STATIC boot.c caps.c)
+add_library(boot STATIC boot.c caps.c stdout_log.c)
 target_include_directories(boot PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
-target_link_libraries(boot PUBLIC ipc PkgConfig::SODIUM PkgConfig::CAPNG PRIVATE fzgw_flags)
+target_link_libraries(boot PUBLIC base ipc PkgConfig::SODIUM PkgConfig::CAPNG PRIVATE fzgw_flags)
 
 add_library(helper_client STATIC helper_client.c)
 target_include_directories(helper_client PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})

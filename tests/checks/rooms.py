@@ -21,7 +21,7 @@ RESTRICTED = {
 FRONT = {"base", "packet", "stun", "turn", "sockets", "dns", "portal"}
 # What lies beside main.c: the worker's half of the contract, what the front hands to the worker.
 WORKER_HALF = {"helper_client.h", "boot.h"}
-FRONT_HALF = {"helper_client.h", "boot.h", "caps.h"}
+FRONT_HALF = {"helper_client.h", "boot.h", "caps.h", "stdout_log.h"}
 
 # Not for the core: descriptors, clocks, threads, signals, the system's randomness, the event loop, TLS.
 CORE_BANNED = re.compile(

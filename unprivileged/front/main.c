@@ -10,6 +10,7 @@
 #include "front/options.h"
 #include "front/process.h"
 #include "front/token.h"
+#include "stdout_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -46,21 +46,6 @@ static int fail(const struct front *front, int status)
 	return status;
 }
 
-static void write_line(void *ctx, const char *line, size_t len)
-{
-	(void)ctx;
-	(void)!write(STDOUT_FILENO, line, len);
-}
-
-static uint64_t wall_us(void *ctx)
-{
-	struct timespec ts = {0};
-
-	(void)ctx;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static void warn(struct front *front, const char *text)
 {
 	if (log_wants(front->log, LOG_WARN, "firezone_gateway"))
@@ -80,17 +65,11 @@ static int open_log(struct front *front)
 {
 	struct boot *boot = &front->boot;
 	char why[256];
-	struct log_config config = {
-	    .format = front->options.log_format,
-	    .filter = boot->log_filter,
-	    .write = write_line,
-	    .wall_us = wall_us,
-	};
 
 	boot->log_format = front->options.log_format;
 	snprintf(boot->log_filter, sizeof(boot->log_filter), "%s%s", front->options.log_filter,
 		 front->options.flow_logs ? ",flow_logs=trace" : "");
-	front->log = log_new(&config, why, sizeof(why));
+	front->log = stdout_log_new(front->options.log_format, boot->log_filter, why, sizeof(why));
 	if (front->log)
 		return 0;
 	snprintf(front->err, sizeof(front->err),

@@ -223,8 +223,7 @@ static void hint_firewall(struct loop *l, int error)
 }
 
 /* True: try again as *e and *src say now. */
-static bool may_retry(struct udp *udp, const struct txq_batch *batch, struct factory_send_error *e,
-		      struct endpoint *src)
+static bool may_retry(struct udp *udp, struct factory_send_error *e, struct endpoint *src)
 {
 	hint_firewall(udp->l, e->error);
 	switch (factory_send_failed(udp->l->factory, e, now_us(), &e->route)) {
@@ -242,7 +241,6 @@ static bool may_retry(struct udp *udp, const struct txq_batch *batch, struct fac
 	case FACTORY_DROP:
 		break;
 	}
-	(void)batch;
 	return false;
 }
 
@@ -271,7 +269,7 @@ void udp_flush(void *ctx, const struct txq_batch *batch)
 			return;
 		}
 		e.error = -rc;
-		if (!may_retry(udp, batch, &e, &src))
+		if (!may_retry(udp, &e, &src))
 			break;
 	}
 drop:
