@@ -10,7 +10,7 @@ packages=(
 	libssl-dev libwslay-dev llvm libclang-rt-14-dev
 	# what the demo and the interoperability tests put around the gateway
 	ca-certificates coturn curl dnsmasq-base iperf3 iproute2 iputils-ping libcap2-bin nftables nginx-light openssl
-	procps python3 python3-aioice python3-aiohttp python3-pytest util-linux wireguard-go wireguard-tools
+	procps python3 python3-aioice python3-aiohttp python3-pytest unbound util-linux wireguard-go wireguard-tools
 	# other tests
 	checkpolicy cloc policycoreutils selinux-policy-default selinux-policy-dev
 	semodule-utils setools strace systemd shellcheck valgrind

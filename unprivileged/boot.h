@@ -77,7 +77,9 @@ struct boot {
 	uint8_t sandbox_strict;
 	/* What a child of the front could do without being killed for it. */
 	uint8_t may_unshare, may_landlock;
-	uint8_t reserved[9];
+	/* A page of numbers on the health port, for this host only. */
+	uint8_t metrics;
+	uint8_t reserved[8];
 };
 
 /* A zeroed struct with magic, version, size and "no listener" set. */

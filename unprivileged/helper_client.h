@@ -47,8 +47,9 @@ IPC_MUST_CHECK int helper_tun_open(struct helper_client *hc, int *fd, uint32_t *
 IPC_MUST_CHECK int helper_tun_configure(struct helper_client *hc, const uint8_t v4[4],
 					const uint8_t v6[16], uint16_t mtu, uint8_t *families_ok);
 
-/* @count marked UDP sockets; *@n is @count on success. @port: where a peer socket is bound (NULL if
- * not wanted). */
+/* @count marked UDP sockets, all of one kind: of the DNS role's the first is looked at, any other
+ * wrong one fails at its only send; *@n is @count on success. @port: where a peer socket is bound
+ * (NULL if not wanted). */
 IPC_MUST_CHECK int helper_udp_open(struct helper_client *hc, uint8_t family, enum ipc_udp_role role,
 				   unsigned int count, int fds[IPC_MAX_FDS], unsigned int *n,
 				   uint16_t *port);

@@ -15,12 +15,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
 	HEADER = 12,
+	OPT_LEN = 11,
 	MAX_TTL_S = 86400
 };
 
 static void check_answer(const struct dns_answer *a, enum dns_type type)
 {
-	BUG_ON(a->n > DNS_MAX_ANSWERS || a->rcode > 0xffff || a->ttl_s > MAX_TTL_S);
+	BUG_ON(a->n > DNS_MAX_ANSWERS || a->rcode > 0xfff || a->ttl_s > MAX_TTL_S);
+	BUG_ON(a->referral && (a->n > 0 || a->rcode != DNS_NOERROR));
 	for (size_t i = 0; i < a->n; i++) {
 		BUG_ON(a->addresses[i].family != (type == DNS_A ? IP_V4 : IP_V6));
 		for (size_t k = ip_len(&a->addresses[i]); k < 16; k++)
@@ -69,7 +71,7 @@ static bool question_name(char out[DNS_NAME_MAX], const uint8_t *buf, size_t len
  * nothing else. */
 static void check_query(const char *name, uint16_t id, enum dns_type type)
 {
-	uint8_t buf[DNS_MAX_QUERY];
+	uint8_t buf[DNS_MAX_QUERY], plain[DNS_MAX_QUERY];
 	size_t len = dns_query_write(buf, sizeof(buf), id, name, type);
 	struct dns_answer a;
 
@@ -79,9 +81,12 @@ static void check_query(const char *name, uint16_t id, enum dns_type type)
 	BUG_ON(reads(&a, buf, len, id, name, type));
 	buf[2] |= 0x80;
 	BUG_ON(!reads(&a, buf, len, id, name, type));
-	BUG_ON(a.n != 0 || a.rcode != 0 || a.truncated);
+	BUG_ON(a.n != 0 || a.rcode != 0 || a.truncated || !a.referral);
 	BUG_ON(reads(&a, buf, len, id ^ 1, name, type));
 	BUG_ON(reads(&a, buf, len, id, name, type == DNS_A ? DNS_AAAA : DNS_A));
+	BUG_ON(dns_query_write_plain(plain, sizeof(plain), id, name, type) != len - OPT_LEN);
+	plain[2] |= 0x80;
+	BUG_ON(!reads(&a, plain, len - OPT_LEN, id, name, type));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

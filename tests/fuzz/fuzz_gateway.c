@@ -1,7 +1,8 @@
 /*
  * The whole core (demux.c and packets.c too) under an arbitrary sequence of events: the portal's
  * messages, relays and clients with the right secrets and strangers without, packets from the TUN,
- * a clock that jumps. The input is the script: a byte that names the event, then its parameters.
+ * a clock that jumps, a network that changes. The input is the script: a byte that names the event,
+ * then its parameters.
  *
  * Properties: no packet reaches the TUN but one that some grant may cover at this moment; nothing
  * is sent but to relays, to addresses that a client signalled or that spoke with its password, and
@@ -52,6 +53,11 @@ enum event {
 	EVENT_TUN,
 	EVENT_RAW,
 	EVENT_SHUTDOWN,
+	EVENT_NETWORK,
+	EVENT_EGRESS,
+	EVENT_ROAM,
+	EVENT_LOCAL_DEAD,
+	EVENT_SOCKET,
 	EVENT_KINDS
 };
 
@@ -90,6 +96,23 @@ static void time_event(struct world *w, struct reader *r, enum event event)
 		w->wall_us += (uint64_t)(int64_t)(int8_t)rd_u8(r) * US_PER_S;
 		tell_wall(w);
 	}
+}
+
+/* The loop compares first, but not always at once. */
+static void network_event(struct world *w, struct reader *r, enum event event)
+{
+	if (w->shut_down)
+		return; /* nobody looks any more */
+	if (event == EVENT_NETWORK)
+		world_network(w, r);
+	else if (event == EVENT_EGRESS)
+		world_egress(w);
+	else if (event == EVENT_ROAM)
+		world_roam(w);
+	else if (event == EVENT_LOCAL_DEAD)
+		world_local_dead(w, r);
+	else
+		world_socket(w, r);
 }
 
 static void event(struct world *w, struct reader *r)
@@ -138,8 +161,16 @@ static void event(struct world *w, struct reader *r)
 	case EVENT_RAW:
 		world_raw(w, r);
 		break;
+	case EVENT_NETWORK:
+	case EVENT_EGRESS:
+	case EVENT_ROAM:
+	case EVENT_LOCAL_DEAD:
+	case EVENT_SOCKET:
+		network_event(w, r, kind);
+		break;
 	case EVENT_SHUTDOWN:
 	case EVENT_KINDS:
+		w->shut_down = true;
 		world_handle(w, &shutdown);
 		break;
 	}

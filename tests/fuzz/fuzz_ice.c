@@ -28,6 +28,7 @@ enum event {
 	EVENT_PROFILE,
 	EVENT_WAIT,
 	EVENT_TIMER,
+	EVENT_ROAM,
 	EVENTS,
 };
 
@@ -248,6 +249,7 @@ static void timer_event(struct run *run, bool to_deadline, uint64_t wait_us)
 static void event(struct run *run, struct reader *r)
 {
 	struct ice_input profile = {.kind = ICE_INPUT_PROFILE};
+	struct ice_input roam = {.kind = ICE_INPUT_ROAM};
 
 	switch ((enum event)(rd_u8(r) % EVENTS)) {
 	case EVENT_LOCAL_ADD:
@@ -274,6 +276,10 @@ static void event(struct run *run, struct reader *r)
 	case EVENT_PROFILE:
 		profile.u.profile = rd_u8(r) & 1 ? ICE_IDLE : ICE_ACTIVE;
 		ice_handle(run->ice, &profile, run->now_us);
+		break;
+	case EVENT_ROAM:
+		roam.u.fate = (enum ice_fate)(rd_u8(r) % 3);
+		ice_handle(run->ice, &roam, run->now_us);
 		break;
 	case EVENT_WAIT:
 		timer_event(run, false, (uint64_t)rd_u16(r) * US_PER_MS);

@@ -1,10 +1,10 @@
 /*
- * The resolver under an arbitrary sequence of events: lookups, answers true and false, failing
- * sockets, time, other configuration, outputs taken late. Each event is a byte that says which,
- * then its parameters.
+ * The resolver and its cache under an arbitrary sequence of events: lookups, answers true and
+ * false, failing sockets, time, other configuration, another network, outputs taken late. Each
+ * event is a byte that says which, then its parameters.
  *
- * Always: sockets are opened once, closed once and bounded; every lookup is answered exactly once;
- * no deadline passes by; and when nobody answers any more, all lookups end.
+ * Always: exchanges are opened once, closed once and bounded; every lookup is answered exactly
+ * once; no deadline passes by; and when nobody answers any more, all lookups end.
  */
 #include <sodium.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ enum event {
 	EVENT_CONF,
 	EVENT_HOSTS,
 	EVENT_TAKE,
+	EVENT_RESTART,
 	EVENTS,
 };
 
@@ -38,6 +39,7 @@ enum {
 
 struct socket {
 	uint32_t query; /* 0: free */
+	bool tcp;
 	struct endpoint server;
 	uint8_t data[DNS_MAX_QUERY];
 	size_t len;
@@ -68,14 +70,16 @@ static uint64_t *waiting_of(struct run *run, uint64_t token)
 
 static void opened(struct run *run, const struct resolver_out *out)
 {
+	const struct dns_exchange *x = &out->exchange;
 	struct socket *s = socket_of(run, 0);
 
-	BUG_ON(out->query == 0 || socket_of(run, out->query) || !s);
-	BUG_ON(out->len < QUERY_MIN || out->len > DNS_MAX_QUERY || out->server.port != 53);
-	s->query = out->query;
-	s->server = out->server;
-	s->len = out->len;
-	memcpy(s->data, out->data, out->len);
+	BUG_ON(x->id == 0 || socket_of(run, x->id) || !s);
+	BUG_ON(x->len < QUERY_MIN || x->len > DNS_MAX_QUERY || x->server.port != 53);
+	s->query = x->id;
+	s->tcp = x->tcp;
+	s->server = x->server;
+	s->len = x->len;
+	memcpy(s->data, x->data, x->len);
 }
 
 static void answered(struct run *run, const struct resolver_out *out)
@@ -100,8 +104,8 @@ static bool take(struct run *run)
 		opened(run, &out);
 		break;
 	case RESOLVER_OUT_CLOSE:
-		s = socket_of(run, out.query);
-		BUG_ON(out.query == 0 || !s);
+		s = socket_of(run, out.id);
+		BUG_ON(out.id == 0 || !s);
 		s->query = 0;
 		break;
 	case RESOLVER_OUT_ANSWER:
@@ -146,6 +150,22 @@ static struct socket *any_socket(struct run *run, struct reader *r)
 	return s->query != 0 ? s : NULL;
 }
 
+static void reply(struct run *run, const struct socket *s, const struct endpoint *src,
+		  const uint8_t *buf, size_t len)
+{
+	const struct dns_reply r = {
+	    .id = s->query, .tcp = s->tcp, .src = *src, .data = buf, .len = len};
+
+	resolver_reply(run->r, &r, run->now_us);
+}
+
+static void fail_event(struct run *run, const struct socket *s)
+{
+	const struct dns_reply r = {.id = s ? s->query : 0, .failed = true};
+
+	resolver_reply(run->r, &r, run->now_us);
+}
+
 /* The server's answer, with one address record or none; what the flags say may be wrong about it.
  */
 static void answer_event(struct run *run, struct reader *r)
@@ -156,23 +176,26 @@ static void answer_event(struct run *run, struct reader *r)
 		RECORD = 4,
 		TRUNCATED = 8,
 		ANSWERED = 0x80,
+		RECURSION = 0x80,
 		OPT_LEN = 11
 	};
 	struct socket *s = any_socket(run, r);
 	uint8_t flags = rd_u8(r), ttl = rd_u8(r), buf[DNS_MAX_QUERY + 64] = {0};
 	struct writer w = writer_of(buf, sizeof(buf));
 	struct endpoint src;
+	size_t len;
 	bool v6;
 
 	if (!s)
 		return;
 	src = s->server;
 	src.port = (uint16_t)(src.port + (flags & OTHER_PORT));
-	v6 = s->data[s->len - OPT_LEN - 3] == DNS_AAAA;
-	wr_bytes(&w, s->data, s->len - OPT_LEN);
+	len = s->len - (s->data[11] > 0 ? OPT_LEN : 0);
+	v6 = s->data[len - 3] == DNS_AAAA;
+	wr_bytes(&w, s->data, len);
 	buf[1] ^= flags & OTHER_ID;
 	buf[2] |= ANSWERED | (flags & TRUNCATED ? 2 : 0);
-	buf[3] |= flags >> 4;
+	buf[3] |= flags >> 4 | (ttl & 1 ? RECURSION : 0);
 	buf[7] = flags & RECORD ? 1 : 0;
 	buf[11] = 0;
 	if (flags & RECORD) {
@@ -187,7 +210,7 @@ static void answer_event(struct run *run, struct reader *r)
 		if (!v6)
 			w.written -= 2;
 	}
-	resolver_datagram(run->r, s->query, &src, buf, w.written, run->now_us);
+	reply(run, s, &src, buf, w.written);
 }
 
 static void raw_event(struct run *run, struct reader *r)
@@ -198,7 +221,7 @@ static void raw_event(struct run *run, struct reader *r)
 	const uint8_t *buf = rd_bytes(r, n);
 
 	if (s && buf)
-		resolver_datagram(run->r, s->query, &s->server, buf, n, run->now_us);
+		reply(run, s, &s->server, buf, n);
 }
 
 static void wait_event(struct run *run, uint64_t us)
@@ -229,8 +252,6 @@ static void due(struct run *run)
 
 static void event(struct run *run, struct reader *r)
 {
-	struct socket *s;
-
 	switch ((enum event)(rd_u8(r) % EVENTS)) {
 	case EVENT_LOOKUP:
 		lookup_event(run, r);
@@ -242,8 +263,7 @@ static void event(struct run *run, struct reader *r)
 		raw_event(run, r);
 		break;
 	case EVENT_FAIL:
-		s = any_socket(run, r);
-		resolver_query_failed(run->r, s ? s->query : 0, run->now_us);
+		fail_event(run, any_socket(run, r));
 		break;
 	case EVENT_WAIT:
 		wait_event(run, (uint64_t)rd_u16(r) * US_PER_MS);
@@ -257,6 +277,9 @@ static void event(struct run *run, struct reader *r)
 	case EVENT_HOSTS:
 		text_event(run, r, resolver_set_hosts);
 		break;
+	case EVENT_RESTART:
+		resolver_restart(run->r, run->now_us);
+		break;
 	case EVENT_TAKE:
 	case EVENTS:
 		(void)take(run);
@@ -264,12 +287,13 @@ static void event(struct run *run, struct reader *r)
 	}
 }
 
-/* Nobody answers: as many time-outs as there can be tries. */
+/* Nobody answers: as many time-outs as there can be tries, and one wait for each name. */
 static void run_out(struct run *run)
 {
 	take_all(run);
 	for (int i = 0;
-	     i < 2 * 8 * 5 * RESOLVER_MAX_INFLIGHT && resolver_deadline(run->r) != NEVER_US; i++) {
+	     i < (2 * 8 * 5 + 1) * RESOLVER_MAX_INFLIGHT && resolver_deadline(run->r) != NEVER_US;
+	     i++) {
 		due(run);
 		take_all(run);
 	}

@@ -77,7 +77,9 @@ static void take(struct fuzz *f, const struct turn_output *out)
 		*relay = out->u.candidate;
 		break;
 	case TURN_OUTPUT_LOST:
-		check(out->u.lost.kind == CANDIDATE_RELAY && !f->closed);
+		check(out->u.lost.addr.ip.family != IP_NONE && !f->closed);
+		if (out->u.lost.kind != CANDIDATE_RELAY)
+			break;
 		relay = &f->relay[out->u.lost.addr.ip.family == IP_V4];
 		check(endpoint_eq(&relay->addr, &out->u.lost.addr));
 		relay->addr = (struct endpoint){.port = 0};
@@ -107,17 +109,22 @@ static void handle(struct fuzz *f, const struct turn_input *in)
 	check(turn_candidates(f->turn, all) <= TURN_MAX_CANDIDATES);
 }
 
+static struct endpoint local_of(uint8_t family)
+{
+	const uint8_t v4[4] = {10, 0, 0, 2};
+	const uint8_t v6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 2};
+
+	return (struct endpoint){.ip = family == IP_V4 ? ip_v4(v4) : ip_v6(v6), .port = 52625};
+}
+
 static void deliver(struct fuzz *f, const struct endpoint *src, const uint8_t *buf, size_t len)
 {
 	struct turn_input in = {.kind = TURN_INPUT_DATAGRAM};
-	const uint8_t local[4] = {10, 0, 0, 2};
-	const uint8_t local6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 2};
 
 	in.u.datagram.buf = buf;
 	in.u.datagram.len = len;
 	in.u.datagram.src = *src;
-	in.u.datagram.dst.ip = src->ip.family == IP_V4 ? ip_v4(local) : ip_v6(local6);
-	in.u.datagram.dst.port = 52625;
+	in.u.datagram.dst = local_of(src->ip.family);
 	handle(f, &in);
 }
 
@@ -217,9 +224,33 @@ static void bind(struct fuzz *f, struct reader *r)
 	handle(f, &in);
 }
 
+/* Another address of ours, another port, or none at all. */
+static void roam(struct fuzz *f, struct reader *r)
+{
+	struct turn_input in = {.kind = TURN_INPUT_ROAM};
+	uint8_t what = rd_u8(r);
+
+	for (unsigned i = 0; i < 2; i++, what >>= 4) {
+		in.u.roam[i].moved = what & 1;
+		in.u.roam[i].out = what & 2;
+		if (what & 4)
+			in.u.roam[i].local = local_of(i == 0 ? IP_V4 : IP_V6);
+		in.u.roam[i].local.port = (uint16_t)(in.u.roam[i].local.port + (what >> 3 & 1));
+	}
+	handle(f, &in);
+}
+
+static void local_dead(struct fuzz *f, struct reader *r)
+{
+	struct turn_input in = {.kind = TURN_INPUT_LOCAL_DEAD};
+
+	in.u.local_dead = local_of(rd_u8(r) & 1 ? IP_V6 : IP_V4).ip;
+	handle(f, &in);
+}
+
 static void step(struct fuzz *f, struct reader *r)
 {
-	switch (rd_u8(r) % 12) {
+	switch (rd_u8(r) % 15) {
 	case 0:
 		f->now_us += rd_u16(r) * US_PER_MS;
 		handle(f, &(struct turn_input){.kind = TURN_INPUT_TIMEOUT});
@@ -247,6 +278,15 @@ static void step(struct fuzz *f, struct reader *r)
 	case 8:
 		if (rd_u8(r) == 0xff)
 			handle(f, &(struct turn_input){.kind = TURN_INPUT_DELETE});
+		break;
+	case 12:
+		roam(f, r);
+		break;
+	case 13:
+		local_dead(f, r);
+		break;
+	case 14:
+		turn_set_away(f->turn, rd_u8(r) & 1);
 		break;
 	default:
 		answer(f, r);

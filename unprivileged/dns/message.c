@@ -27,7 +27,7 @@ static ldns_rdf *name_rdf(const char *name)
 }
 
 /* @question is the packet's afterwards, also on failure. */
-static ldns_pkt *query_new(ldns_rr *question, uint16_t id)
+static ldns_pkt *query_new(ldns_rr *question, uint16_t id, bool edns)
 {
 	ldns_pkt *pkt = ldns_pkt_new();
 
@@ -38,11 +38,13 @@ static ldns_pkt *query_new(ldns_rr *question, uint16_t id)
 	}
 	ldns_pkt_set_id(pkt, id);
 	ldns_pkt_set_rd(pkt, true);
-	ldns_pkt_set_edns_udp_size(pkt, DNS_UDP_SIZE);
+	if (edns)
+		ldns_pkt_set_edns_udp_size(pkt, DNS_UDP_SIZE);
 	return pkt;
 }
 
-size_t dns_query_write(uint8_t *buf, size_t cap, uint16_t id, const char *name, enum dns_type type)
+static size_t query_write(uint8_t *buf, size_t cap, uint16_t id, const char *name,
+			  enum dns_type type, bool edns)
 {
 	ldns_rdf *owner = name_rdf(name);
 	uint8_t *wire = NULL;
@@ -61,7 +63,7 @@ size_t dns_query_write(uint8_t *buf, size_t cap, uint16_t id, const char *name, 
 	ldns_rr_set_type(question, rr_type(type));
 	ldns_rr_set_class(question, LDNS_RR_CLASS_IN);
 	ldns_rr_set_question(question, true);
-	pkt = query_new(question, id);
+	pkt = query_new(question, id, edns);
 	if (!pkt)
 		return 0;
 	if (ldns_pkt2wire(&wire, pkt, &len) != LDNS_STATUS_OK || len > cap)
@@ -73,11 +75,32 @@ size_t dns_query_write(uint8_t *buf, size_t cap, uint16_t id, const char *name, 
 	return len;
 }
 
+size_t dns_query_write(uint8_t *buf, size_t cap, uint16_t id, const char *name, enum dns_type type)
+{
+	return query_write(buf, cap, id, name, type, true);
+}
+
+size_t dns_query_write_plain(uint8_t *buf, size_t cap, uint16_t id, const char *name,
+			     enum dns_type type)
+{
+	return query_write(buf, cap, id, name, type, false);
+}
+
+static unsigned int rcode_of(const ldns_pkt *pkt)
+{
+	unsigned int upper = ldns_pkt_edns(pkt) ? ldns_pkt_edns_extended_rcode(pkt) : 0;
+
+	return upper << 4 | (unsigned int)ldns_pkt_get_rcode(pkt);
+}
+
 static bool question_matches(const ldns_pkt *pkt, const ldns_rdf *owner, enum dns_type type)
 {
 	const ldns_rr_list *list = ldns_pkt_question(pkt);
 	const ldns_rr *rr;
 
+	if (ldns_rr_list_rr_count(list) == 0)
+		return ldns_pkt_get_rcode(pkt) == LDNS_RCODE_FORMERR ||
+		       ldns_pkt_get_rcode(pkt) == LDNS_RCODE_NOTIMPL;
 	if (ldns_rr_list_rr_count(list) != 1)
 		return false;
 	rr = ldns_rr_list_rr(list, 0);
@@ -140,17 +163,21 @@ static void collect(struct dns_answer *out, const ldns_rr_list *list, const ldns
 }
 
 /* How long "no such name" or "no such record" may be believed: not as long as the zone says if that
- * is long. [RFC 2308] */
-static void negative_ttl(struct dns_answer *out, const ldns_pkt *pkt)
+ * is long. [RFC 2308] And is it said at all: a server that does not look names up names others that
+ * may know, or nobody. */
+static void read_negative(struct dns_answer *out, const ldns_pkt *pkt)
 {
 	const ldns_rr_list *list = ldns_pkt_authority(pkt);
 
 	out->ttl_s = NEGATIVE_TTL_S;
+	out->referral = out->rcode == DNS_NOERROR && !ldns_pkt_aa(pkt) && !ldns_pkt_ra(pkt) &&
+			ldns_rr_list_rr_count(ldns_pkt_answer(pkt)) == 0;
 	for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
 		const ldns_rr *rr = ldns_rr_list_rr(list, i);
 
 		if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA && ldns_rr_rd_count(rr) == 7 &&
 		    ldns_rdf_size(ldns_rr_rdf(rr, 6)) == 4) {
+			out->referral = false;
 			out->ttl_s = NEGATIVE_MAX_TTL_S;
 			note_seconds(out, ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
 			note_ttl(out, rr);
@@ -174,12 +201,12 @@ bool dns_answer_read(struct dns_answer *out, const uint8_t *buf, size_t len, uin
 	if (!ok)
 		goto free_pkt;
 	memset(out, 0, sizeof(*out));
-	out->rcode = (unsigned int)ldns_pkt_get_rcode(pkt);
+	out->rcode = rcode_of(pkt);
 	out->truncated = ldns_pkt_tc(pkt);
 	out->ttl_s = MAX_TTL_S;
 	collect(out, ldns_pkt_answer(pkt), owner, type);
 	if (out->n == 0)
-		negative_ttl(out, pkt);
+		read_negative(out, pkt);
 free_pkt:
 	ldns_pkt_free(pkt);
 free_owner:

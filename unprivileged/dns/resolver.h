@@ -1,7 +1,7 @@
 /*
- * Stub resolver core: hosts file, resolv.conf, A and AAAA in parallel, TTL-true cache, time-outs
- * and fail-over over the servers: a state machine. [RFC 1035, spec socket-factory, portal 3.5] Wire
- * format by ldns.
+ * Stub resolver core: hosts file, resolv.conf, A and AAAA in parallel, TCP on truncation, TTL-true
+ * cache, time-outs and fail-over over the servers: a state machine. [RFC 1035, spec socket-factory,
+ * portal 3.5] Wire format by ldns.
  *
  * Each query leaves by a fresh socket of the factory (fresh source port); id, question, source
  * address and port of an answer are compared; a stray datagram never fails a query.
@@ -12,6 +12,7 @@
 #include "base/defs.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "dns/exchange.h"
 #include "packet/addr.h"
 
 struct resolver;
@@ -21,6 +22,12 @@ enum {
 	RESOLVER_CACHE = 512,
 	RESOLVER_MAX_INFLIGHT = 64,  /* names */
 	RESOLVER_MAX_ADDRESSES = 32, /* per answer; more are dropped */
+	/* One family's addresses do not wait longer for the other family's answer. [in the spirit
+	 * of RFC 8305 section 3] What comes later is for the cache only. */
+	RESOLVER_FAMILY_WAIT_MS = 1000,
+	/* A server that did not answer is not the first to be asked for so long, unless all are
+	 * silent. */
+	RESOLVER_SILENT_S = 60,
 };
 
 struct resolver_config {
@@ -43,28 +50,29 @@ size_t resolver_servers(const struct resolver *r, struct endpoint out[RESOLVER_M
  */
 bool resolver_lookup(struct resolver *r, const char *name, uint64_t token, uint64_t now_us);
 
-/* A datagram on query socket @query; a TCP answer is not asked for here. */
-void resolver_datagram(struct resolver *r, uint32_t query, const struct endpoint *src,
-		       const uint8_t *buf, size_t len, uint64_t now_us);
-/* The query could not be sent or its socket reported an error: next server at once. */
-void resolver_query_failed(struct resolver *r, uint32_t query, uint64_t now_us);
+/*
+ * The network is another one: what is under way is asked anew of the servers known now, and what
+ * was cached is forgotten.
+ */
+void resolver_restart(struct resolver *r, uint64_t now_us);
+
+/* What came of an exchange. A stray or forged message never fails a query; a failed exchange moves
+ * on to the next server at once. */
+void resolver_reply(struct resolver *r, const struct dns_reply *reply, uint64_t now_us);
 void resolver_timeout(struct resolver *r, uint64_t now_us);
 uint64_t resolver_deadline(const struct resolver *r);
 
 enum resolver_out_kind {
-	RESOLVER_OUT_QUERY,  /* take a fresh DNS socket, send data to server, remember it under
-				@query */
-	RESOLVER_OUT_CLOSE,  /* close the socket of @query */
+	RESOLVER_OUT_QUERY,  /* start @exchange */
+	RESOLVER_OUT_CLOSE,  /* end the exchange @id */
 	RESOLVER_OUT_ANSWER, /* addresses of @token's name, IPv4 first; n 0: no such name, or all
 				servers failed */
 };
 
 struct resolver_out {
 	enum resolver_out_kind kind;
-	uint32_t query;
-	struct endpoint server;
-	const uint8_t *data; /* valid until the next call */
-	size_t len;
+	struct dns_exchange exchange;
+	uint32_t id;
 	uint64_t token;
 	struct ip_addr addresses[RESOLVER_MAX_ADDRESSES];
 	size_t n;

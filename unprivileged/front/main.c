@@ -199,6 +199,7 @@ static void fill_boot(struct front *front)
 	boot->flow_logs = options->flow_logs;
 	boot->no_gso = options->no_gso;
 	boot->no_udp_coalesce = options->no_udp_coalesce;
+	boot->metrics = options->metrics;
 	boot->validate_checksums = options->validate_checksums;
 	boot->sandbox_strict = options->sandbox_strict;
 	boot->may_unshare = process_may_unshare();

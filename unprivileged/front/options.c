@@ -111,10 +111,14 @@ static const char *set_bool_without_effect(struct options *o, const char *value)
 
 static const char *set_metrics(struct options *o, const char *value)
 {
+	o->metrics = strcmp(value, "prometheus") == 0;
+	if (o->metrics)
+		return NULL;
 	if (strcmp(value, "stdout") != 0 && strcmp(value, "otel-collector") != 0 &&
 	    strcmp(value, "sentry") != 0)
-		return "say stdout, otel-collector or sentry";
-	options_warn(o, "FIREZONE_METRICS has no effect: this gateway sends no metrics.");
+		return "say prometheus";
+	options_warn(o, "FIREZONE_METRICS has no effect: this gateway sends no metrics, it only "
+			"shows them if you say prometheus.");
 	return NULL;
 }
 
@@ -231,7 +235,8 @@ static const struct row rows[] = {
      "accepted without effect: nothing is ever sent"},
     {"no-inc-buf", 0, false, "FIREZONE_NO_INC_BUF", set_bool_without_effect,
      "accepted without effect: no kernel setting is written"},
-    {"metrics", 0, true, "FIREZONE_METRICS", set_metrics, "accepted without effect"},
+    {"metrics", 0, true, "FIREZONE_METRICS", set_metrics,
+     "prometheus: a page of numbers, for this host only"},
     {"otlp-grpc-endpoint", 0, true, "OTLP_GRPC_ENDPOINT", set_ignored, "accepted without effect"},
     {NULL, 0, true, "FIREZONE_ENABLE_MASQUERADE", set_ignored, NULL},
     {NULL, 0, true, "FIREZONE_NUM_TUN_THREADS", set_ignored, NULL},

@@ -39,7 +39,8 @@ struct options {
 	const char *ca_file, *ca_dir;
 	uint64_t max_partition_us, first_connect_us;
 	uint32_t udp_send_buffer, udp_recv_buffer;
-	bool no_check, flow_logs, validate_checksums, no_gso, no_udp_coalesce, sandbox_strict;
+	bool no_check, flow_logs, validate_checksums, no_gso, no_udp_coalesce, sandbox_strict,
+	    metrics;
 
 	/* What the operator should know and what does not stop the start. */
 	char warnings[OPTIONS_MAX_WARNINGS][OPTIONS_TEXT_SIZE];

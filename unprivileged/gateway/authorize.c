@@ -13,11 +13,11 @@ static void add_all_local(struct conn *c)
 	struct candidate known[TURN_MAX_CANDIDATES];
 
 	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		struct turn *turn = c->g->relays[i].turn;
-		size_t n = turn ? turn_candidates(turn, known) : 0;
+		const struct relay *relay = &c->g->relays[i];
+		size_t n = relay->turn ? turn_candidates(relay->turn, known) : 0;
 
 		for (size_t k = 0; k < n; k++)
-			if (known[k].kind != CANDIDATE_RELAY || turn == c->relay)
+			if (known[k].kind != CANDIDATE_RELAY || relay == c->relay)
 				conn_add_local(c, &known[k]);
 	}
 }

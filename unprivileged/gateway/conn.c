@@ -102,6 +102,7 @@ void conn_remove(struct conn *c)
 	conn_unindex(c);
 	conn_untouch(c);
 	news_forget(c);
+	free(c->said);
 	if (c->tunnel)
 		tunnel_client_set_owner(c->tunnel, NULL);
 	heap_set(g->timers, c->slot, NEVER_US);
@@ -110,6 +111,13 @@ void conn_remove(struct conn *c)
 	g->conns[c->slot] = NULL;
 	g->free_slots[g->n_free++] = c->slot;
 	free(c);
+}
+
+struct said *conn_said(struct conn *c)
+{
+	if (!c->said)
+		c->said = calloc(1, sizeof(*c->said));
+	return c->said;
 }
 
 bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data, size_t len)
@@ -130,12 +138,14 @@ bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data,
 
 static void conn_selected(struct conn *c, const struct ice_path *path)
 {
+	const struct endpoint nowhere = {.port = 0};
 	char id[UUID_TEXT_LEN + 1], local[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
 	/* The client decides how often it moves. */
 	bool few = bucket_take(&c->paths_paid_us, c->g->now_us, PATH_LINE_S * US_PER_S, PATH_LINES);
 
 	c->path = *path;
 	c->has_path = true;
+	egress_watch(c->g, &c->way, path->via_relay ? &nowhere : &path->remote);
 	uuid_format(&c->client, id);
 	endpoint_format(&path->local, local);
 	endpoint_format(&path->remote, remote);
@@ -311,6 +321,24 @@ void conn_add_local(struct conn *c, const struct candidate *candidate)
 	conn_feed(c, &in);
 }
 
+void conn_add_relayed(struct conn *c, const struct candidate *candidate)
+{
+	struct candidate peers[ICE_MAX_REMOTE_SIGNALLED];
+	size_t n = ice_remote_candidates(c->ice, peers, ICE_MAX_REMOTE_SIGNALLED);
+
+	for (size_t i = 0; i < n && candidate->kind == CANDIDATE_RELAY && c->relay; i++)
+		if (peers[i].kind != CANDIDATE_HOST &&
+		    peers[i].addr.ip.family == candidate->addr.ip.family)
+			relays_bind(c->g, c->relay, &peers[i].addr, wg_peer_index(c->wg));
+	conn_add_local(c, candidate);
+}
+
+void conn_lose_path(struct conn *c)
+{
+	c->has_path = false;
+	wg_peer_set_path(c->wg, false, c->g->now_us);
+}
+
 void conn_remove_local(struct conn *c, const struct candidate *candidate)
 {
 	struct ice_input in = {.kind = ICE_INPUT_LOCAL_REMOVE, .u.candidate = *candidate};
@@ -356,7 +384,7 @@ void conn_remote_candidates(struct gateway *g, const struct portal_candidates *m
 	}
 }
 
-struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct turn *relay)
+struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct relay *relay)
 {
 	struct ice_config cfg = {
 	    .local_ufrag = flow->gateway_ice.username,

@@ -206,6 +206,10 @@ static void settle(struct gateway *g)
 {
 	conn_settle_all(g);
 	relays_set_timers(g);
+	if (g->memo_hits > 0) {
+		factory_count_hits(g->cfg.factory, g->memo_hits);
+		g->memo_hits = 0;
+	}
 	heap_set(g->timers, timer_of_tunnel(g), tunnel_deadline(g->tunnel));
 }
 
@@ -218,13 +222,27 @@ void gateway_handle(struct gateway *g, const struct gateway_input *in, uint64_t 
 		break;
 	case GATEWAY_IN_PORTAL_JOINED:
 		g->joined = true;
+		for (uint32_t i = 0; i < g->cfg.max_clients && g->lost_us != 0; i++)
+			if (g->conns[i])
+				news_repeat(g->conns[i]);
 		break;
 	case GATEWAY_IN_PORTAL_LOST:
 		g->joined = false;
+		g->lost_us = now_us;
 		g->wanted_relays = false;
 		outbox_clear(g);
 		break;
+	case GATEWAY_IN_ROAM:
+		egress_roam(g);
+		break;
+	case GATEWAY_IN_LOCAL_DEAD:
+		egress_local_dead(g, &in->u.local_dead);
+		break;
+	case GATEWAY_IN_SOCKET:
+		egress_socket(g, in->u.socket.family, in->u.socket.was_port, in->u.socket.port);
+		break;
 	case GATEWAY_IN_CLOCK:
+		egress_retry(g);
 		tunnel_set_clock(g->tunnel, now_us, in->u.wall_us);
 		tunnel_tick(g->tunnel, now_us);
 		conn_close_gone(g);
@@ -249,6 +267,17 @@ void gateway_packets_done(struct gateway *g, uint64_t now_us)
 uint64_t gateway_deadline(const struct gateway *g)
 {
 	return heap_first_us(g->timers);
+}
+
+bool gateway_client_at(const struct gateway *g, const struct ip_addr *tunnel, struct uuid *client)
+{
+	const struct tunnel_client *found = tunnel_find_at(g->tunnel, tunnel);
+	const struct conn *c = found ? tunnel_client_owner(found) : NULL;
+
+	if (!c || c->failed || c->left)
+		return false;
+	*client = c->client;
+	return true;
 }
 
 void gateway_snapshot(const struct gateway *g, struct gateway_snapshot *out)

@@ -35,7 +35,10 @@ struct gateway_config {
 	struct rng rng;
 	struct secret_arena *arena; /* the caller's, outlives the gateway */
 	struct txq *txq;            /* the caller's, outlives the gateway */
-	struct log *log;            /* may be NULL */
+	/* The caller's, outlives the gateway; tells how each relay and path leaves. NULL: sources
+	 * are the caller's business, and there are no roams. */
+	struct factory *factory;
+	struct log *log; /* may be NULL */
 };
 
 struct gateway *gateway_new(const struct gateway_config *cfg, uint64_t now_us);
@@ -48,8 +51,11 @@ enum gateway_input_kind {
 	GATEWAY_IN_PORTAL_MESSAGE, /* one parsed message; stays the caller's */
 	GATEWAY_IN_PORTAL_JOINED,
 	GATEWAY_IN_PORTAL_LOST,
-	GATEWAY_IN_CLOCK,    /* wall clock; at least once a second and after a step */
-	GATEWAY_IN_SHUTDOWN, /* goodbye to every client, deallocation to every relay */
+	GATEWAY_IN_ROAM,       /* carry out what the last gateway_egress() found */
+	GATEWAY_IN_LOCAL_DEAD, /* this local address is no more: candidates on it are withdrawn */
+	GATEWAY_IN_SOCKET,     /* a family has a new socket */
+	GATEWAY_IN_CLOCK,      /* wall clock; at least once a second and after a step */
+	GATEWAY_IN_SHUTDOWN,   /* goodbye to every client, deallocation to every relay */
 	GATEWAY_IN_TIMEOUT,
 };
 
@@ -58,6 +64,12 @@ struct gateway_input {
 	union {
 		const struct portal_msg *message;
 		uint64_t wall_us;
+		struct ip_addr local_dead;
+		struct {
+			uint8_t family; /* IP_V4 or IP_V6 */
+			uint16_t was_port,
+			    port; /* the same one: its mappings and allocations live on */
+		} socket;
 	} u;
 };
 
@@ -105,6 +117,27 @@ void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data
 
 /* After the last packet call of one wake-up: timers and messages that the packets made due. */
 void gateway_packets_done(struct gateway *g, uint64_t now_us);
+
+/*
+ * How the live destinations (relays, nominated direct paths) leave now, compared with what was in
+ * force. [spec socket-factory 4.6]
+ *
+ * Looks each one up, and remembers what it found for GATEWAY_IN_ROAM; nothing else changes. When
+ * everything is lost, what was in force stays in force: there is nothing to roam to.
+ */
+struct gateway_egress {
+	uint32_t live;     /* destinations that had a way out or have one now */
+	uint32_t kept;     /* the same source as before */
+	uint32_t rerouted; /* of those, by another interface or gateway */
+	uint32_t moved;    /* by another source, or again by one */
+	uint32_t lost;     /* had a way and has none */
+	struct ip_addr was[2],
+	    now[2]; /* v4, v6: of the first one that moved or was lost; for the log */
+};
+void gateway_egress(struct gateway *g, struct gateway_egress *out, uint64_t now_us);
+
+/* The connected client with this tunnel address of either family. */
+bool gateway_client_at(const struct gateway *g, const struct ip_addr *tunnel, struct uuid *client);
 
 /* For logs, status and tests. */
 struct gateway_snapshot {

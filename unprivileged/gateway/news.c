@@ -34,6 +34,59 @@ void news_add(struct conn *c, const struct candidate *candidate, bool removed)
 	}
 }
 
+static bool is_news(const struct conn *c, const struct candidate *candidate)
+{
+	for (size_t i = 0; i < c->n_news; i++)
+		if (same_candidate(&c->news[i].candidate, candidate))
+			return true;
+	return false;
+}
+
+static void note_said(struct conn *c, const struct candidate *candidate, bool removed)
+{
+	struct said *said;
+
+	if (!removed) {
+		c->announced_us = c->g->now_us;
+		return;
+	}
+	said = conn_said(c);
+	if (!said)
+		return;
+	said->withdrawn[said->at] = *candidate;
+	said->withdrawn_us[said->at] = c->g->now_us;
+	said->at = (said->at + 1) % MAX_SAID;
+}
+
+static bool is_recent(const struct conn *c, uint64_t at_us)
+{
+	return at_us != 0 && c->g->lost_us - at_us < SAID_S * US_PER_S;
+}
+
+/* What is known and what still waits to be said holds against what was said before. */
+void news_repeat(struct conn *c)
+{
+	struct candidate known[ICE_MAX_LOCAL];
+	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
+	struct said *said = c->said;
+
+	for (size_t i = 0; said && i < MAX_SAID; i++) {
+		const struct candidate *w = &said->withdrawn[i];
+		bool again = false;
+
+		for (size_t k = 0; k < n; k++)
+			again = again || same_candidate(&known[k], w);
+		if (is_recent(c, said->withdrawn_us[i]) && !again && !is_news(c, w))
+			news_add(c, w, true);
+	}
+	for (size_t k = 0; k < n && is_recent(c, c->announced_us); k++)
+		if (!is_news(c, &known[k]))
+			news_add(c, &known[k], false);
+	c->announced_us = 0;
+	free(said);
+	c->said = NULL;
+}
+
 void news_forget(struct conn *c)
 {
 	struct gateway *g = c->g;
@@ -109,6 +162,7 @@ static void take_news(struct conn *c, bool removed, struct portal_send *out)
 	}
 	qsort(taken, n_taken, sizeof(taken[0]), by_priority);
 	for (size_t i = 0; i < n_taken; i++) {
+		note_said(c, &taken[i].candidate, removed);
 		if (candidate_format(&taken[i].candidate, ice_local_ufrag(c->ice), g->texts[n],
 				     CANDIDATE_TEXT_MAX) > 0) {
 			g->text_ptrs[n] = g->texts[n];

@@ -10,7 +10,7 @@ struct arrival {
 	uint8_t *data;
 	size_t len;
 	struct endpoint src, dst;
-	struct turn *via; /* the relay whose channel it came by, or NULL */
+	struct relay *via; /* the relay whose channel it came by, or NULL */
 	uint8_t ecn;
 };
 
@@ -154,7 +154,7 @@ static bool unwrap(struct gateway *g, struct relay *relay, struct arrival *in)
 	    !turn_channel_in(relay->turn, channel, g->now_us, &in->src) ||
 	    !turn_relayed(relay->turn, in->src.ip.family, &in->dst))
 		return false;
-	in->via = relay->turn;
+	in->via = relay;
 	in->data += TURN_CHANNEL_HEADER;
 	in->len -= TURN_CHANNEL_HEADER;
 	return in->len > 0;
@@ -203,6 +203,7 @@ static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batc
 
 	if (batch->dst.ip.family == IP_NONE || segment > GATEWAY_MAX_UDP_PAYLOAD)
 		return;
+	g->ports[batch->dst.ip.family == IP_V6] = batch->dst.port;
 	while (r.left > 0) {
 		size_t offset = batch->len - r.left;
 		struct arrival in = {
@@ -243,16 +244,19 @@ static bool way_out(struct gateway *g, struct conn *c, uint8_t ecn, struct way_o
 	out->key.ecn = ecn;
 	out->key.dst = c->path.remote;
 	out->framing = 0;
+	out->key.generation = 0;
 	if (!c->path.via_relay) {
 		out->key.src = c->path.local;
 		return true;
 	}
 	if (!c->relay)
 		return false;
-	out->key.src = (struct endpoint){.port = 0};
 	out->framing = TURN_CHANNEL_HEADER;
-	if (turn_channel_out(c->relay, &c->path.remote, g->now_us, &out->channel, &out->key.dst))
+	if (turn_channel_out(c->relay->turn, &c->path.remote, g->now_us, &out->channel,
+			     &out->key.dst)) {
+		egress_source(g, c->relay, &out->key);
 		return true;
+	}
 	relays_bind(g, c->relay, &c->path.remote, wg_peer_index(c->wg));
 	return false;
 }

@@ -7,24 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void relay_withdraw(struct gateway *g, const struct turn *turn, const struct candidate *lost)
+/* Of a host or reflexive candidate another relay, or a path, may know better: they go by their
+ * base, see egress.c. */
+static void relay_withdraw(struct gateway *g, const struct relay *relay,
+			   const struct candidate *lost)
 {
+	if (lost->kind != CANDIDATE_RELAY)
+		return;
 	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
 		struct conn *c = g->conns[i];
 
-		if (c && c->relay == turn)
+		if (c && c->relay == relay)
 			conn_remove_local(c, lost);
 	}
 }
 
-static void relay_announce(struct gateway *g, const struct turn *turn,
+static void relay_announce(struct gateway *g, const struct relay *relay,
 			   const struct candidate *found)
 {
 	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
 		struct conn *c = g->conns[i];
 
-		if (c && c->relay == turn)
-			conn_add_local(c, found);
+		if (c && c->relay == relay)
+			conn_add_relayed(c, found);
 	}
 }
 
@@ -46,32 +51,61 @@ bool relays_was_one(const struct gateway *g, const struct ip_addr *ip)
 	return false;
 }
 
-/* Free the place of a relay; connections that used it look for another one in relays_assign(). */
-static void relay_forget(struct gateway *g, struct relay *relay)
+/* A destination that routes are looked up for first and forgotten last, while a relay has it. */
+static void pin(struct gateway *g, const struct endpoint *ep)
+{
+	if (g->cfg.factory && ep->ip.family != IP_NONE)
+		factory_pin(g->cfg.factory, &ep->ip);
+}
+
+static void unpin(struct gateway *g, const struct endpoint *ep)
 {
 	struct endpoint v4, v6;
 
-	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
-		if (g->conns[i] && g->conns[i]->relay == relay->turn)
-			g->conns[i]->relay = NULL;
+	if (!g->cfg.factory || ep->ip.family == IP_NONE)
+		return;
+	for (size_t i = 0; i < MAX_RELAYS; i++) {
+		if (!g->relays[i].turn)
+			continue;
+		turn_addresses(g->relays[i].turn, &v4, &v6);
+		if (ip_eq(&v4.ip, &ep->ip) || ip_eq(&v6.ip, &ep->ip))
+			return;
 	}
-	turn_addresses(relay->turn, &v4, &v6);
+	factory_unpin(g->cfg.factory, &ep->ip);
+}
+
+/* Its connections look for another one in relays_assign(). */
+static void relay_release(struct gateway *g, const struct relay *relay)
+{
+	for (uint32_t i = 0; i < g->cfg.max_clients; i++)
+		if (g->conns[i] && g->conns[i]->relay == relay)
+			g->conns[i]->relay = NULL;
+}
+
+/* Free the place of a relay; connections that used it look for another one in relays_assign(). */
+static void relay_forget(struct gateway *g, struct relay *relay)
+{
+	struct turn *turn = relay->turn;
+	struct endpoint v4, v6;
+
+	relay_release(g, relay);
+	turn_addresses(turn, &v4, &v6);
+	*relay = (struct relay){.turn = NULL};
 	remember_address(g, &v4);
 	remember_address(g, &v6);
-	turn_free(relay->turn);
-	relay->turn = NULL;
-	relay->measured = false;
+	unpin(g, &v4);
+	unpin(g, &v6);
+	turn_free(turn);
 	heap_set(g->timers, timer_of_relay(g, (size_t)(relay - g->relays)), NEVER_US);
 }
 
-static void relay_withdraw_all(struct gateway *g, const struct turn *turn)
+static void relay_withdraw_all(struct gateway *g, const struct relay *relay)
 {
 	struct candidate known[TURN_MAX_CANDIDATES];
-	size_t n = turn_candidates(turn, known);
+	size_t n = turn_candidates(relay->turn, known);
 
 	for (size_t i = 0; i < n; i++)
-		if (known[i].kind == CANDIDATE_RELAY)
-			relay_withdraw(g, turn, &known[i]);
+		relay_withdraw(g, relay, &known[i]);
 }
 
 enum {
@@ -86,16 +120,17 @@ struct relay_events {
 
 /* Sends what the relay wants sent and keeps the rest for later: acting on it may lead back to this
  * relay. */
-static void relay_drain(struct gateway *g, struct turn *turn, struct relay_events *events)
+static void relay_drain(struct gateway *g, struct relay *relay, struct relay_events *events)
 {
 	struct turn_output out;
 
 	events->n = 0;
-	while (events->n < MAX_EVENTS && turn_poll(turn, &out)) {
+	while (events->n < MAX_EVENTS && turn_poll(relay->turn, &out)) {
 		switch (out.kind) {
 		case TURN_OUTPUT_TRANSMIT: {
 			struct txq_key key = {.dst = out.u.transmit.dst};
 
+			egress_source(g, relay, &key);
 			txq_send(g->cfg.txq, &key, out.u.transmit.data, out.u.transmit.len);
 			break;
 		}
@@ -127,12 +162,12 @@ static void relay_settle(struct gateway *g, struct relay *relay)
 	struct relay_events events = {.dropped = false};
 
 	do {
-		relay_drain(g, turn, &events);
+		relay_drain(g, relay, &events);
 		for (size_t i = 0; i < events.n && relay->turn == turn; i++) {
 			if (events.list[i].kind == TURN_OUTPUT_CANDIDATE)
-				relay_announce(g, turn, &events.list[i].u.candidate);
+				relay_announce(g, relay, &events.list[i].u.candidate);
 			else
-				relay_withdraw(g, turn, &events.list[i].u.lost);
+				relay_withdraw(g, relay, &events.list[i].u.lost);
 		}
 		if (relay->turn != turn)
 			return;
@@ -145,6 +180,9 @@ static void relay_settle(struct gateway *g, struct relay *relay)
 	if (turn_rtt_us(turn) != 0 && !relay->measured) {
 		relay->measured = true;
 		relays_assign(g);
+	} else if (turn_rtt_us(turn) == 0 && relay->measured) {
+		relay->measured = false; /* no way out to it */
+		relay_release(g, relay);
 	}
 }
 
@@ -162,21 +200,17 @@ void relays_timeout(struct gateway *g, size_t index)
 		relays_feed(g, &g->relays[index], &in);
 }
 
-void relays_bind(struct gateway *g, struct turn *turn, const struct endpoint *peer, uint32_t owner)
+void relays_bind(struct gateway *g, struct relay *relay, const struct endpoint *peer,
+		 uint32_t owner)
 {
 	struct turn_input in = {.kind = TURN_INPUT_BIND};
 
-	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		if (g->relays[i].turn == turn) {
-			in.u.bind.peer = *peer;
-			in.u.bind.owner = owner;
-			relays_feed(g, &g->relays[i], &in);
-			return;
-		}
-	}
+	in.u.bind.peer = *peer;
+	in.u.bind.owner = owner;
+	relays_feed(g, relay, &in);
 }
 
-bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *peer,
+bool relays_send(struct gateway *g, struct relay *relay, const struct endpoint *peer,
 		 const uint8_t *data, size_t len)
 {
 	size_t total = TURN_CHANNEL_HEADER + len;
@@ -185,8 +219,9 @@ bool relays_send(struct gateway *g, struct turn *turn, const struct endpoint *pe
 	struct writer w;
 	uint16_t channel;
 
-	if (!turn_channel_out(turn, peer, g->now_us, &channel, &key.dst))
+	if (!turn_channel_out(relay->turn, peer, g->now_us, &channel, &key.dst))
 		return false;
+	egress_source(g, relay, &key);
 	w = writer_of(txq_append(g->cfg.txq, txq_open(g->cfg.txq, &key), total), total);
 	channel_data_write_header(header, channel, (uint16_t)len);
 	wr_bytes(&w, header, sizeof(header));
@@ -243,7 +278,11 @@ static void relay_add(struct gateway *g, const struct turn_config *cfg)
 		       KV_STR("relay", id));
 		return;
 	}
-	relay->measured = false;
+	turn_set_away(relay->turn, g->away);
+	pin(g, &cfg->v4);
+	pin(g, &cfg->v6);
+	egress_watch(g, &relay->ways[0], &cfg->v4);
+	egress_watch(g, &relay->ways[1], &cfg->v6);
 	log_at(g->cfg.log, LOG_INFO, "snownet", "Relay added", KV_STR("relay", id));
 	relay_settle(g, relay);
 }
@@ -264,7 +303,7 @@ static void relay_upsert(struct gateway *g, const struct portal_relay *entry)
 	if (known && turn_same_config(known->turn, &cfg))
 		return;
 	if (known) {
-		relay_withdraw_all(g, known->turn);
+		relay_withdraw_all(g, known);
 		relay_forget(g, known);
 	}
 	relay_add(g, &cfg);
@@ -283,7 +322,7 @@ void relays_remove(struct gateway *g, const struct uuid *ids, size_t n)
 		struct relay *relay = relay_by_id(g, &ids[i]);
 
 		if (relay) {
-			relay_withdraw_all(g, relay->turn);
+			relay_withdraw_all(g, relay);
 			relay_forget(g, relay);
 		}
 	}
@@ -332,16 +371,16 @@ static uint64_t rtt_limit(const uint64_t *rtts, size_t n)
 	return middle + 3 * (mad > 2 * US_PER_MS ? mad : 2 * US_PER_MS);
 }
 
-struct turn *relays_choose(struct gateway *g)
+struct relay *relays_choose(struct gateway *g)
 {
-	struct turn *turns[MAX_RELAYS], *near[MAX_RELAYS];
+	struct relay *relays[MAX_RELAYS], *near[MAX_RELAYS];
 	uint64_t rtts[MAX_RELAYS], limit;
 	size_t n = 0, n_near = 0;
 
 	for (size_t i = 0; i < MAX_RELAYS; i++) {
 		if (!g->relays[i].turn || turn_rtt_us(g->relays[i].turn) == 0)
 			continue;
-		turns[n] = g->relays[i].turn;
+		relays[n] = &g->relays[i];
 		rtts[n++] = turn_rtt_us(g->relays[i].turn);
 	}
 	if (n == 0)
@@ -349,7 +388,7 @@ struct turn *relays_choose(struct gateway *g)
 	limit = rtt_limit(rtts, n);
 	for (size_t i = 0; i < n; i++)
 		if (rtts[i] <= limit)
-			near[n_near++] = turns[i];
+			near[n_near++] = relays[i];
 	return near[rng_below(&g->cfg.rng, n_near)];
 }
 
@@ -364,19 +403,19 @@ void relays_assign(struct gateway *g)
 		any = any || g->relays[i].turn;
 	for (uint32_t i = 0; i < g->cfg.max_clients && any; i++) {
 		struct conn *c = g->conns[i];
-		struct turn *turn;
+		struct relay *relay;
 		size_t n;
 
 		if (!c || c->relay)
 			continue;
-		turn = relays_choose(g);
-		if (!turn)
+		relay = relays_choose(g);
+		if (!relay)
 			break;
-		c->relay = turn;
-		n = turn_candidates(turn, known);
+		c->relay = relay;
+		n = turn_candidates(relay->turn, known);
 		/* Checks that a new candidate causes may end the relay. */
-		for (size_t k = 0; k < n && c->relay == turn; k++)
-			conn_add_local(c, &known[k]);
+		for (size_t k = 0; k < n && c->relay == relay; k++)
+			conn_add_relayed(c, &known[k]);
 	}
 	if (any)
 		g->wanted_relays = false;
@@ -386,8 +425,7 @@ void relays_assign(struct gateway *g)
 
 void relays_free(struct gateway *g)
 {
-	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		turn_free(g->relays[i].turn);
-		g->relays[i].turn = NULL;
-	}
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn)
+			relay_forget(g, &g->relays[i]);
 }

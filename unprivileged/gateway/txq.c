@@ -46,7 +46,8 @@ void txq_free(struct txq *q)
 
 static bool key_eq(const struct txq_key *a, const struct txq_key *b)
 {
-	return a->ecn == b->ecn && endpoint_eq(&a->dst, &b->dst) && endpoint_eq(&a->src, &b->src);
+	return a->ecn == b->ecn && a->generation == b->generation &&
+	       endpoint_eq(&a->dst, &b->dst) && endpoint_eq(&a->src, &b->src);
 }
 
 static void batch_flush(struct txq *q, struct txq_batch *batch)

@@ -23,6 +23,8 @@ enum {
 struct txq_key {
 	struct endpoint src; /* ip.family IP_NONE: the socket factory chooses */
 	struct endpoint dst;
+	/* 0: whoever made @src fixed it. Else it is the factory's choice of this generation. */
+	uint64_t generation;
 	uint8_t ecn;
 };
 

@@ -220,7 +220,8 @@ bool ice_remote_allowed(const struct ice *ice, const struct endpoint *ep)
 	for (unsigned i = 0; i < ice->n_locals; i++) {
 		const struct ice_local *l = &ice->locals[i];
 
-		/* Any port of our own host; behind a NAT or on a relay only our own port is us. */
+		/* Any port of our own host; behind a NAT or on a relay only our own port is us. One
+		 * that was withdrawn may still be on the host. */
 		if (l->c.kind != CANDIDATE_RELAY && ip_eq(&l->c.base.ip, &ep->ip))
 			return false;
 		if (!l->discarded && endpoint_eq(&l->c.addr, ep))

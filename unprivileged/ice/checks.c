@@ -15,17 +15,27 @@ static const struct timing timings[] = {
     [ICE_IDLE] = {.initial_us = 25 * US_PER_S, .max_us = 25 * US_PER_S, .limit = 40},
 };
 
-uint32_t ice_check_limit(enum ice_profile profile)
+static const struct timing client_timings[] = {
+    [ICE_ACTIVE] = {.initial_us = 250 * US_PER_MS, .max_us = 1500 * US_PER_MS, .limit = 12},
+    [ICE_IDLE] = {.initial_us = 25 * US_PER_S, .max_us = 25 * US_PER_S, .limit = 4},
+};
+
+static const struct timing *timing_of(const struct ice *ice)
 {
-	return timings[profile].limit;
+	return ice->controlling ? &client_timings[ice->profile] : &timings[ice->profile];
 }
 
-uint64_t ice_interval_us(enum ice_profile profile, uint32_t n)
+uint32_t ice_check_limit(const struct ice *ice)
+{
+	return timing_of(ice)->limit;
+}
+
+uint64_t ice_interval_us(const struct ice *ice, uint32_t n)
 {
 	enum {
 		SHIFT_MAX = 16
 	}; /* beyond any max_us */
-	const struct timing *t = &timings[profile];
+	const struct timing *t = timing_of(ice);
 
 	if (n == 0)
 		return 0;
@@ -36,16 +46,15 @@ uint64_t ice_interval_us(enum ice_profile profile, uint32_t n)
 
 void ice_schedule(const struct ice *ice, struct ice_pair *p)
 {
-	const struct timing *t = &timings[ice->profile];
+	const struct timing *t = timing_of(ice);
 	uint32_t run = p->sent - p->answered;
-	uint32_t n = p->sent;
+	uint32_t n = p->sent - p->forgotten;
 
-	if (run > 0 && ice->now_us - p->run_start_us > t->max_us / 2)
+	if (run > 0 && run < n && ice->now_us - p->run_start_us > t->max_us / 2)
 		n = run;
 	if (n > t->limit)
 		n = t->limit;
-	p->next_us =
-	    min_u64(p->last_sent_us + ice_interval_us(ice->profile, n), ice->now_us + t->max_us);
+	p->next_us = min_u64(p->last_sent_us + ice_interval_us(ice, n), ice->now_us + t->max_us);
 }
 
 /* Milliseconds since the agent's creation; differences survive the wrap. */
@@ -141,8 +150,11 @@ size_t ice_write_check(struct ice *ice, const struct ice_pair *p)
 
 	stun_begin(&b, ice->buf, ice->buf_cap, STUN_BINDING, STUN_REQUEST, &txid);
 	stun_put_bytes(&b, STUN_ATTR_USERNAME, ice->peer_username, strlen(ice->peer_username));
-	stun_put_u64(&b, STUN_ATTR_ICE_CONTROLLED, ice->tie_breaker);
+	stun_put_u64(&b, ice->controlling ? STUN_ATTR_ICE_CONTROLLING : STUN_ATTR_ICE_CONTROLLED,
+		     ice->tie_breaker);
 	stun_put_u32(&b, STUN_ATTR_PRIORITY, (uint32_t)ICE_PRFLX_TYPE << 24 | local_part);
+	if (ice->controlling && p->nominated)
+		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
 	return stun_finish(&b, (const uint8_t *)ice->remote_pwd_secret, ice->remote_pwd_len, true);
 }
 
@@ -215,7 +227,7 @@ void ice_request(struct ice *ice, const struct ice_input *in)
 	remote = ice_remote_at(ice, src, &withdrawn);
 	if (withdrawn)
 		return;
-	if (msg->controlled) {
+	if (ice->controlling ? msg->controlling : msg->controlled) {
 		/* We never change our role, so the peer always has to. */
 		reply_set(ice, in, local, true);
 		return;
@@ -226,7 +238,7 @@ void ice_request(struct ice *ice, const struct ice_input *in)
 	if (!p)
 		return;
 	if (ice_pair_inbound(ice, p, &msg->txid))
-		nominate(ice, p, msg->use_candidate);
+		nominate(ice, p, msg->use_candidate && !ice->controlling);
 	reply_set(ice, in, local, false);
 }
 

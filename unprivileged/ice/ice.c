@@ -11,8 +11,9 @@
 enum {
 	UFRAG_MIN = 4,
 	PWD_MIN = 22,
-	/* Header, USERNAME header and padding, role, PRIORITY, integrity, fingerprint. */
-	CHECK_OVERHEAD = STUN_HEADER_LEN + 4 + 3 + 12 + 8 + 24 + 8,
+	/* Header, USERNAME header and padding, role, PRIORITY, USE-CANDIDATE, integrity,
+	 * fingerprint. */
+	CHECK_OVERHEAD = STUN_HEADER_LEN + 4 + 3 + 12 + 8 + 4 + 24 + 8,
 	REPLY_MAX = 80,
 };
 
@@ -95,6 +96,7 @@ struct ice *ice_new(const struct ice_config *cfg, uint64_t now_us)
 	ice->rng = cfg->rng;
 	ice->arena = cfg->arena;
 	ice->tag = cfg->tag;
+	ice->controlling = cfg->controlling;
 	ice->now_us = now_us;
 	ice->created_us = now_us;
 	ice->tie_breaker = rng_u64(&ice->rng);
@@ -136,6 +138,13 @@ static bool has_nominated(const struct ice *ice)
 	return false;
 }
 
+static uint64_t disconnect_end_us(const struct ice *ice)
+{
+	uint64_t end_us = ice->disconnected_us + ICE_DISCONNECT_GRACE_S * US_PER_S;
+
+	return end_us > ice->grace_us ? end_us : ice->grace_us;
+}
+
 /* [spec connections 4.5 and 9.3] */
 static enum ice_state state_now(struct ice *ice)
 {
@@ -148,7 +157,7 @@ static enum ice_state state_now(struct ice *ice)
 		return ICE_CHECKING;
 	if (ice->state != ICE_DISCONNECTED)
 		ice->disconnected_us = ice->now_us;
-	if (ice->now_us >= ice->disconnected_us + ICE_DISCONNECT_GRACE_S * US_PER_S)
+	if (ice->now_us >= disconnect_end_us(ice))
 		return ICE_FAILED;
 	return ICE_DISCONNECTED;
 }
@@ -158,6 +167,8 @@ static void settle(struct ice *ice)
 	enum ice_state state;
 
 	ice_pairs_drop_expired(ice);
+	if (ice->controlling)
+		ice_nominate(ice);
 	ice_checks_start(ice);
 	ice_select(ice);
 	state = state_now(ice);
@@ -228,6 +239,10 @@ void ice_handle(struct ice *ice, const struct ice_input *in, uint64_t now_us)
 		break;
 	case ICE_INPUT_PROFILE:
 		profile_set(ice, in->u.profile);
+		break;
+	case ICE_INPUT_ROAM:
+		ice->grace_us = ice->now_us + ICE_ROAM_GRACE_S * US_PER_S;
+		ice_roam(ice, in->u.fate);
 		break;
 	case ICE_INPUT_TIMEOUT:
 		break;
@@ -326,7 +341,7 @@ uint64_t ice_deadline(const struct ice *ice)
 	if (!ice->had_signalled)
 		at_us = ice->created_us + ICE_FIRST_CANDIDATE_S * US_PER_S;
 	if (ice->state == ICE_DISCONNECTED)
-		at_us = min_u64(at_us, ice->disconnected_us + ICE_DISCONNECT_GRACE_S * US_PER_S);
+		at_us = min_u64(at_us, disconnect_end_us(ice));
 	for (unsigned i = 0; i < ice->n_pairs; i++) {
 		at_us = min_u64(at_us, ice->pairs[i].next_us);
 		at_us = min_u64(at_us, ice_pair_end_us(ice, &ice->pairs[i]));
@@ -377,6 +392,20 @@ size_t ice_local_candidates(const struct ice *ice, struct candidate *out, size_t
 			n++;
 		memmove(&out[at + 1], &out[at], (n - 1 - at) * sizeof(*out));
 		out[at] = l->c;
+	}
+	return n;
+}
+
+size_t ice_remote_candidates(const struct ice *ice, struct candidate *out, size_t max)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < ice->n_remotes && n < max; i++) {
+		const struct ice_remote *r = &ice->remotes[i];
+
+		/* An optimistic one has another base. */
+		if (!r->discarded && !r->undeclared && endpoint_eq(&r->c.addr, &r->c.base))
+			out[n++] = r->c;
 	}
 	return n;
 }

@@ -1,5 +1,6 @@
 /*
- * One ICE agent, controlled role, full ICE with trickle: a state machine per client connection.
+ * One ICE agent, full ICE with trickle: a state machine per client connection. A gateway's is
+ * controlled; a client's is controlling, which makes it nominate and check at a client's pace.
  * [RFC 8445, RFC 8838, spec connections 2-5]
  *
  * Inputs and time come in, outputs go out; no fd, no clock. The caller drains ice_poll() after each
@@ -25,12 +26,21 @@ enum {
 	ICE_MAX_PAIRS = 100,
 	ICE_FIRST_CANDIDATE_S = 10,
 	ICE_DISCONNECT_GRACE_S = 2,
+	ICE_ROAM_GRACE_S = 15, /* the same after a roam: new candidates have to be found first */
 };
 
 enum ice_profile {
 	ICE_ACTIVE,
 	ICE_IDLE
 };
+
+/* What a roam made of the selected path, if its candidates are still there. */
+enum ice_fate {
+	ICE_PATH_KEPT,
+	ICE_PATH_SUSPECT, /* it may work no more: any other one that does is better */
+	ICE_PATH_LOST,    /* nothing can be sent along it */
+};
+
 enum ice_state {
 	ICE_NEW,
 	ICE_CHECKING,
@@ -41,8 +51,9 @@ enum ice_state {
 
 struct ice_config {
 	const char *local_ufrag, *local_pwd, *remote_ufrag,
-	    *remote_pwd; /* copied; passwords into the arena */
-	uint32_t tag;    /* 24 bits, unique among the caller's agents */
+	    *remote_pwd;  /* copied; passwords into the arena */
+	uint32_t tag;     /* 24 bits, unique among the caller's agents */
+	bool controlling; /* a client's side */
 	struct rng rng;
 	struct secret_arena *arena; /* two slots per agent */
 };
@@ -55,6 +66,7 @@ enum ice_input_kind {
 	ICE_INPUT_REMOTE_REMOVE, /* by address and kind */
 	ICE_INPUT_STUN,          /* a Binding request or success response */
 	ICE_INPUT_PROFILE,
+	ICE_INPUT_ROAM, /* our addresses have changed, after what came and went of candidates */
 	ICE_INPUT_TIMEOUT,
 };
 
@@ -70,6 +82,7 @@ struct ice_input {
 			struct endpoint dst; /* our local address, or our relayed address */
 		} stun;
 		enum ice_profile profile;
+		enum ice_fate fate; /* of the selected path */
 	} u;
 };
 
@@ -129,6 +142,9 @@ enum ice_state ice_state_of(const struct ice *ice);
 /* Local candidates that are announced now, by descending priority; for a re-announcement. Returns
  * the number written. */
 size_t ice_local_candidates(const struct ice *ice, struct candidate *out, size_t max);
+
+/* Remote candidates that were signalled and not withdrawn. Returns the number written. */
+size_t ice_remote_candidates(const struct ice *ice, struct candidate *out, size_t max);
 
 /* "ours:theirs", the USERNAME of the client's requests; the key for demultiplexing. NUL-terminated.
  */

@@ -3,7 +3,8 @@
  * rooms.
  *
  * ice.c is the interface, candidates.c the two candidate tables, pairs.c the check list and the
- * choice of the path, checks.c the schedule and the messages. The tables are compact arrays that
+ * choice of the path, nominate.c the controlling side's choice, checks.c the schedule and the
+ * messages. The tables are compact arrays that
  * grow on demand up to their caps; pairs name candidates by index, and whoever moves a candidate
  * says so to the pairs. Pointers to entries die with the next change of their table.
  */
@@ -29,6 +30,8 @@ enum {
 	ICE_ID_LEN = STUN_TXID_LEN - ICE_TAG_LEN,
 	ICE_PRFLX_TYPE = 110,
 	ICE_ERROR_ROLE_CONFLICT = 487,
+	ICE_SILENT_MS = 1400, /* a controlling agent leaves a pair whose checks go unanswered for
+				 this long, if another one works */
 };
 
 struct ice_local {
@@ -52,8 +55,9 @@ struct ice_pair {
 	uint64_t run_start_us; /* first check of the unanswered run at the end */
 	uint64_t inbound_us;   /* newest authenticated check of the peer, 0 if none */
 	uint32_t serial;
-	uint32_t sent;     /* checks so far; the newest has this number */
-	uint32_t answered; /* number of the newest answered check, 0 if none */
+	uint32_t sent;      /* checks so far; the newest has this number */
+	uint32_t answered;  /* number of the newest answered check, 0 if none */
+	uint32_t forgotten; /* checks before a roam: the schedule is no longer theirs */
 	uint32_t
 	    inbound_seq[ICE_OUTWEIGH];     /* agent-wide numbers of the newest ones, newest first */
 	uint32_t inbound_id[ICE_OUTWEIGH]; /* the last four bytes of their transaction ids */
@@ -90,7 +94,9 @@ struct ice {
 	uint8_t *buf; /* the message that ice_poll() gave out */
 	size_t buf_cap;
 	uint64_t now_us, created_us, disconnected_us, tie_breaker;
+	uint64_t grace_us; /* no failure before, whatever is lost */
 	uint32_t tag, serials, inbound_seq;
+	bool controlling;
 	enum ice_profile profile;
 	enum ice_state state;
 	struct ice_local *locals;
@@ -106,6 +112,7 @@ struct ice {
 	uint32_t selected;    /* serial of the pair that carries traffic, 0 if none */
 	struct ice_path path; /* of that pair */
 	bool selected_news, state_news;
+	bool adrift; /* the path was lost to a roam: until the next nomination, any that works */
 };
 
 /*
@@ -168,10 +175,16 @@ uint64_t ice_pair_end_us(const struct ice *ice, const struct ice_pair *p);
 /* Choose the path that carries traffic. [spec connections 4.4] */
 void ice_select(struct ice *ice);
 
+/* Our addresses have changed: go on with what is left, at once. */
+void ice_roam(struct ice *ice, enum ice_fate fate);
+
+/* nominate.c: the controlling side's choice. */
+void ice_nominate(struct ice *ice);
+
 /* checks.c */
 /* d(n): the gap after n checks. [spec connections 2.2] */
-uint64_t ice_interval_us(enum ice_profile profile, uint32_t n);
-uint32_t ice_check_limit(enum ice_profile profile);
+uint64_t ice_interval_us(const struct ice *ice, uint32_t n);
+uint32_t ice_check_limit(const struct ice *ice);
 
 /* Compute the next check's time from the pair's history. */
 void ice_schedule(const struct ice *ice, struct ice_pair *p);

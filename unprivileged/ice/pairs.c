@@ -44,8 +44,10 @@ static struct ice_pair *insert(struct ice *ice, const struct ice_pair *p)
 
 static uint64_t priority_of(const struct ice *ice, unsigned local, unsigned remote)
 {
-	return candidate_pair_priority(ice->remotes[remote].c.priority,
-				       ice->locals[local].c.priority);
+	uint32_t ours = ice->locals[local].c.priority, theirs = ice->remotes[remote].c.priority;
+
+	return ice->controlling ? candidate_pair_priority(ours, theirs)
+				: candidate_pair_priority(theirs, ours);
 }
 
 static int find_at(const struct ice *ice, const struct endpoint *base, const struct endpoint *addr)
@@ -186,12 +188,12 @@ bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txi
 
 uint64_t ice_pair_end_us(const struct ice *ice, const struct ice_pair *p)
 {
-	uint32_t limit = ice_check_limit(ice->profile);
+	uint32_t limit = ice_check_limit(ice);
 	uint64_t seen_us = p->inbound_us > p->created_us ? p->inbound_us : p->created_us;
 	uint64_t end_us = NEVER_US;
 
 	if (p->sent - p->answered >= limit)
-		end_us = p->last_sent_us + ice_interval_us(ice->profile, limit);
+		end_us = p->last_sent_us + ice_interval_us(ice, limit);
 	if (!ice->remotes[p->remote].answered)
 		end_us = min_u64(end_us, seen_us + ICE_UNPROVEN_S * US_PER_S);
 	if (p->inbound_us != 0 && end_us < p->inbound_us + ICE_INBOUND_KEEP_S * US_PER_S)
@@ -252,6 +254,42 @@ static bool path_eq(const struct ice_path *a, const struct ice_path *b)
 	       a->via_relay == b->via_relay;
 }
 
+/* The best of those that an answer has shown to work, nominated or not. */
+static struct ice_pair *best_valid(struct ice *ice)
+{
+	for (unsigned i = 0; i < ice->n_pairs; i++)
+		if (ice->pairs[i].verified)
+			return &ice->pairs[i];
+	return NULL;
+}
+
+/* What the old network said of a pair's health is void. */
+static void check_afresh(struct ice *ice, struct ice_pair *p)
+{
+	p->forgotten = p->sent;
+	if (p->sent == 0 || p->last_sent_us != ice->now_us)
+		p->next_us = ice->now_us;
+}
+
+void ice_roam(struct ice *ice, enum ice_fate fate)
+{
+	struct ice_pair *p = ice_pair_find(ice, ice->selected);
+
+	if (p && fate == ICE_PATH_KEPT)
+		return;
+	if (p) {
+		p->verified = false;
+		p->urgent = true;
+	}
+	if (p && fate == ICE_PATH_LOST)
+		p->nominated = false;
+	if (!p || fate == ICE_PATH_LOST)
+		ice->selected = 0;
+	ice->adrift = ice->path.remote.ip.family != IP_NONE && ice->selected == 0;
+	for (unsigned i = 0; i < ice->n_pairs; i++)
+		check_afresh(ice, &ice->pairs[i]);
+}
+
 void ice_select(struct ice *ice)
 {
 	uint32_t outweigh = outweighing(ice);
@@ -265,12 +303,15 @@ void ice_select(struct ice *ice)
 	best = best_of(ice, outweigh, true);
 	if (!best)
 		best = ice_pair_find(ice, ice->selected);
+	if (!best && ice->adrift)
+		best = best_valid(ice);
 	if (!best)
 		best = best_of(ice, outweigh, false);
 	if (!best) {
 		ice->selected = 0;
 		return;
 	}
+	ice->adrift = ice->adrift && !best->nominated;
 	path = ice_pair_path(ice, best);
 	if (ice->selected == 0 || !path_eq(&path, &ice->path)) {
 		ice->path = path;

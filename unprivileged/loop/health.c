@@ -18,6 +18,7 @@ enum {
 
 struct health_client {
 	struct health *h;
+	bool local;              /* it came over the loopback interface */
 	struct bufferevent *bev; /* NULL: free */
 	uint64_t serial;
 	bool answered;
@@ -41,12 +42,30 @@ static bool ready(const struct loop *l)
 	return l->tun_configured && portal_channel_joined(l->portal.channel) && !l->stopping;
 }
 
-static const char *status_for(const struct loop *l, const char *head, size_t len)
+enum page {
+	PAGE_HEALTHZ,
+	PAGE_READYZ,
+	PAGE_METRICS,
+	PAGE_NONE
+};
+
+static const char *status_of(const struct health_client *c, enum page page)
 {
-	static const struct {
-		const char *path;
-		bool needs_ready;
-	} pages[] = {{"/healthz", false}, {"/readyz", true}};
+	if (page == PAGE_METRICS && !c->h->l->metrics)
+		return "404 Not Found";
+	if (page == PAGE_METRICS && !c->local)
+		return "403 Forbidden";
+	if (page == PAGE_READYZ && !ready(c->h->l))
+		return "503 Service Unavailable";
+	return "200 OK";
+}
+
+/* @page: what to show with status 200. */
+static const char *status_for(const struct health_client *c, const char *head, size_t len,
+			      enum page *page)
+{
+	static const char *const paths[] = {
+	    [PAGE_HEALTHZ] = "/healthz", [PAGE_READYZ] = "/readyz", [PAGE_METRICS] = "/metrics"};
 	const char *space = memchr(head, ' ', len);
 	const char *end = space ? memchr(space + 1, ' ', (size_t)(head + len - space - 1)) : NULL;
 	size_t path_len;
@@ -54,15 +73,33 @@ static const char *status_for(const struct loop *l, const char *head, size_t len
 	if (!end)
 		return "400 Bad Request";
 	path_len = (size_t)(end - space - 1);
-	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
-		if (path_len != strlen(pages[i].path) ||
-		    memcmp(space + 1, pages[i].path, path_len) != 0)
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (path_len != strlen(paths[i]) || memcmp(space + 1, paths[i], path_len) != 0)
 			continue;
 		if (space - head != 3 || memcmp(head, "GET", 3) != 0)
 			return "405 Method Not Allowed";
-		return pages[i].needs_ready && !ready(l) ? "503 Service Unavailable" : "200 OK";
+		*page = (enum page)i;
+		return status_of(c, *page);
 	}
 	return "404 Not Found";
+}
+
+static void answer(struct health_client *c, const char *status, enum page page)
+{
+	struct evbuffer *output = bufferevent_get_output(c->bev);
+	struct evbuffer *body = evbuffer_new();
+
+	if (body && page == PAGE_METRICS && strcmp(status, "200 OK") == 0)
+		metrics_write(c->h->l, body);
+	evbuffer_add_printf(output, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n",
+			    status, body ? evbuffer_get_length(body) : 0);
+	if (body && evbuffer_get_length(body) > 0)
+		evbuffer_add_printf(output, "Content-Type: text/plain; version=0.0.4\r\n");
+	evbuffer_add_printf(output, "\r\n");
+	if (body) {
+		evbuffer_add_buffer(output, body);
+		evbuffer_free(body);
+	}
 }
 
 static void on_request(struct bufferevent *bev, void *arg)
@@ -70,6 +107,8 @@ static void on_request(struct bufferevent *bev, void *arg)
 	struct health_client *c = arg;
 	struct evbuffer *input = bufferevent_get_input(bev);
 	struct evbuffer_ptr end = evbuffer_search(input, "\r\n\r\n", 4, NULL);
+	enum page page = PAGE_NONE;
+	const char *status = "431 Request Header Fields Too Large";
 	char head[MAX_REQUEST];
 	ev_ssize_t n;
 
@@ -77,10 +116,9 @@ static void on_request(struct bufferevent *bev, void *arg)
 		return;
 	n = evbuffer_copyout(input, head, sizeof(head));
 	c->answered = true;
-	evbuffer_add_printf(bufferevent_get_output(bev),
-			    "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-			    end.pos < 0 ? "431 Request Header Fields Too Large"
-					: status_for(c->h->l, head, n > 0 ? (size_t)n : 0));
+	if (end.pos >= 0)
+		status = status_for(c, head, n > 0 ? (size_t)n : 0, &page);
+	answer(c, status, page);
 	bufferevent_disable(bev, EV_READ);
 }
 
@@ -136,9 +174,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	struct timeval wait = {.tv_sec = IDLE_S};
 	struct health_client *c;
 
+	struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
+	struct endpoint peer;
+
 	(void)listener;
-	(void)addr;
-	(void)len;
 	if (on_tunnel_address(fd)) {
 		close(fd);
 		return;
@@ -147,6 +186,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	c->h = h;
 	c->serial = ++h->serials;
 	c->answered = false;
+	memcpy(&from, addr, min_size((size_t)len, sizeof(from)));
+	c->local = endpoint_of(&peer, &from);
+	peer.ip = ip_unmap(&peer.ip);
+	c->local = c->local && ip_is_loopback(&peer.ip);
 	c->bev = bufferevent_socket_new(h->l->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c->bev) {
 		close(fd);

@@ -68,6 +68,9 @@ static void set_timer(struct loop *l)
 	struct timeval tv;
 
 	at = min_u64(at, resolver_deadline(l->resolver));
+	at = min_u64(at, names_deadline(l));
+	at = min_u64(at, routes_deadline(l));
+	at = min_u64(at, forward_deadline(l));
 	at = min_u64(at, l->clock_at_us);
 	if (at == l->timer_at_us)
 		return;
@@ -78,6 +81,18 @@ static void set_timer(struct loop *l)
 	event_add(l->timer, &tv);
 }
 
+/* Found while sending, when the core could not be told. */
+static bool dead_settle(struct loop *l)
+{
+	struct gateway_input in = {.kind = GATEWAY_IN_LOCAL_DEAD, .u.local_dead = l->dead_local};
+
+	if (l->dead_local.family == IP_NONE)
+		return false;
+	l->dead_local = (struct ip_addr){.family = IP_NONE};
+	gateway_handle(l->gateway, &in, now_us());
+	return true;
+}
+
 void loop_settle(struct loop *l)
 {
 	/* Each may give the others something to do. Mostly none has anything: one look at each,
@@ -85,12 +100,14 @@ void loop_settle(struct loop *l)
 	for (int round = 0; round < SETTLE_ROUNDS; round++) {
 		bool any = names_settle(l);
 
+		any = forward_settle(l) || any;
 		any = portal_settle(l) || any;
 		any = gateway_settle(l) || any;
+		txq_flush(l->txq);
+		any = dead_settle(l) || any;
 		if (!any)
 			break;
 	}
-	txq_flush(l->txq);
 	set_timer(l);
 }
 
@@ -112,8 +129,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	}
 	if (gateway_deadline(l->gateway) <= now)
 		gateway_handle(l->gateway, &in, now);
+	if (routes_deadline(l) <= now)
+		routes_timeout(l);
+	if (names_deadline(l) <= now)
+		names_timeout(l);
 	if (resolver_deadline(l->resolver) <= now)
 		resolver_timeout(l->resolver, now);
+	if (forward_deadline(l) <= now)
+		forward_timeout(l);
 	if (portal_channel_deadline(l->portal.channel) <= now)
 		portal_channel_handle(l->portal.channel, &portal, now);
 	loop_settle(l);
@@ -162,8 +185,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	(void)what;
 	switch (sig) {
 	case SIGHUP:
-		factory_reset(l->factory, "SIGHUP");
 		names_read_files(l);
+		roam_forced(l);
 		break;
 	case SIGUSR1:
 		loop_summary(l);
@@ -247,19 +270,6 @@ static bool core_new(struct loop *l)
 	    .log = l->log,
 	};
 	struct resolver_config resolver = {.rng = rng_system(), .log = l->log};
-
-	portal_json_init();
-	l->arena = secret_arena_new((size_t)DEFAULT_MAX_CLIENTS * GATEWAY_SECRETS_PER_CLIENT + 64);
-	l->txq = txq_new(udp_flush, l);
-	l->resolver = resolver_new(&resolver);
-	gateway.arena = l->arena;
-	gateway.txq = l->txq;
-	l->gateway = l->arena && l->txq ? gateway_new(&gateway, now_us()) : NULL;
-	return l->gateway && l->resolver;
-}
-
-static bool descriptors_open(struct loop *l, const struct boot *boot, char *err, size_t err_len)
-{
 	struct factory_config factory = {
 	    .lookup = routes_lookup,
 	    .ctx = l,
@@ -267,27 +277,46 @@ static bool descriptors_open(struct loop *l, const struct boot *boot, char *err,
 	    .rng = rng_system(),
 	    .log = l->log,
 	};
+
+	portal_json_init();
+	l->arena = secret_arena_new((size_t)DEFAULT_MAX_CLIENTS * GATEWAY_SECRETS_PER_CLIENT + 64);
+	l->txq = txq_new(udp_flush, l);
+	l->resolver = resolver_new(&resolver);
+	l->factory = factory_new(&factory);
+	gateway.arena = l->arena;
+	gateway.txq = l->txq;
+	gateway.factory = l->factory;
+	if (!l->arena || !l->txq || !l->resolver || !l->factory)
+		return false;
+	l->gateway = gateway_new(&gateway, now_us());
+	l->dns = dns_io_new(l);
+	l->forward = forward_new(l);
+	return l->gateway && l->dns && l->forward;
+}
+
+static bool descriptors_open(struct loop *l, const struct boot *boot, char *err, size_t err_len)
+{
 	int rc = tun_open(l);
 	int offloads = rc;
 
 	if (rc < 0)
 		return fail(err, err_len, "The TUN device cannot be opened", rc);
-	factory.tun_ifindex = l->tun_ifindex;
-	l->factory = factory_new(&factory);
+	factory_set_tunnel(l->factory, l->tun_ifindex);
 	l->coalescer =
 	    coalescer_new(MAX_PACKETS, offloads >= 1, offloads >= 2 && !boot->no_udp_coalesce);
-	if (!l->factory || !l->coalescer)
+	if (!l->coalescer)
 		return fail(err, err_len, "Start failed", -ENOMEM);
 	rc = routes_open(l);
 	if (rc < 0)
 		return fail(err, err_len, "The routing sockets cannot be opened", rc);
+	l->no_gso = boot->no_gso;
+	l->metrics = boot->metrics;
 	rc = udp_open_all(l);
 	if (rc < 0)
 		return fail(err, err_len, "No UDP socket can be opened", rc);
-	l->udp[0].no_gso = boot->no_gso;
-	l->udp[1].no_gso = boot->no_gso;
 	names_read_files(l);
-	names_refill(l);
+	dns_io_refill(l->dns);
+	roam_watch_servers(l);
 	return true;
 }
 
@@ -354,6 +383,8 @@ void loop_free(struct loop *l)
 		return;
 	health_free(l->health);
 	portal_close(l);
+	forward_free(l->forward);
+	dns_io_free(l->dns);
 	names_close(l);
 	routes_close(l);
 	udp_close_all(l);

@@ -1,3 +1,10 @@
+/*
+ * Theory of operation of the two files. Each time that the helper opens one it writes a line to the
+ * audit log, so they are not opened by the clock alone. What was opened stays open, and every 14
+ * seconds fstat() says whether it was written to, renamed or removed; that costs no line. A
+ * symbolic link that leads elsewhere cannot be seen so: for it the files are opened anew after 28
+ * seconds in which a name server was asked anything. Where nobody asks, nobody is misled.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,54 +15,73 @@
 #include "loop/internal.h"
 
 enum {
-	DNS_DATAGRAM = 4096,
-	FILES_FRESH_S = 5 /* how long what was read is taken for true */
+	FILES_FRESH_S = 5, /* how long what was read is taken for true before a connection */
+	FILES_CHECK_S = 14,
+	FILES_REOPEN_S = 28,
+	FILES_SETTLED_S = 2, /* a file this young may change again with the same time stamps */
+	SERVERS_TEXT = RESOLVER_MAX_SERVERS * ENDPOINT_TEXT_MAX,
 };
 
-void names_refill(struct loop *l)
+static uint64_t us_of(const struct timespec *ts)
 {
-	static const uint8_t families[2] = {IP_V4, IP_V6};
+	return (uint64_t)ts->tv_sec * US_PER_S + (uint64_t)ts->tv_nsec / 1000;
+}
 
-	for (size_t i = 0; i < 2; i++) {
-		unsigned int n = 0;
+static void file_close(struct names_file *f)
+{
+	if (f->open)
+		close(f->fd);
+	*f = (struct names_file){.open = false};
+}
 
-		if (l->dns_pooled[i] > 0 || l->udp[i].fd < 0)
-			continue;
-		if (helper_udp_open(&l->helper, families[i], IPC_UDP_DNS, DNS_POOL, l->dns_pool[i],
-				    &n, NULL) == 0)
-			l->dns_pooled[i] = n;
-	}
+/* @f has just been opened. */
+static void file_note(struct names_file *f, const struct stat *st)
+{
+	f->size = st->st_size;
+	f->links = st->st_nlink;
+	f->modified_us = us_of(&st->st_mtim);
+	f->changed_us = us_of(&st->st_ctim);
+	if (f->changed_us + FILES_SETTLED_S * US_PER_S > wall_us())
+		f->changed_us = 0;
+}
+
+static bool file_changed(const struct names_file *f)
+{
+	struct stat st;
+
+	return f->open &&
+	       (fstat(f->fd, &st) < 0 || st.st_size != f->size || st.st_nlink != f->links ||
+		us_of(&st.st_mtim) != f->modified_us || us_of(&st.st_ctim) != f->changed_us);
 }
 
 /* The whole file as text, which the caller frees; a negative errno. */
 static int read_file(struct loop *l, enum ipc_file which, char **text, size_t *len)
 {
+	struct names_file *f = &l->names_files[which];
 	struct stat st;
 	ssize_t n;
-	int fd;
-	int rc = helper_file_open(&l->helper, which, &fd);
+	int rc;
 
 	*text = NULL;
 	*len = 0;
+	file_close(f);
+	rc = helper_file_open(&l->helper, which, &f->fd);
 	if (rc < 0)
 		return rc;
-	rc = -EFBIG;
-	if (fstat(fd, &st) < 0 || st.st_size < 0 || st.st_size > IPC_MAX_FILE_BYTES)
-		goto close_fd;
-	rc = -ENOMEM;
+	f->open = true;
+	if (fstat(f->fd, &st) < 0 || st.st_size < 0 || st.st_size > IPC_MAX_FILE_BYTES)
+		return -EFBIG;
 	*text = malloc((size_t)st.st_size + 1);
 	if (!*text)
-		goto close_fd;
+		return -ENOMEM;
 	while (*len < (size_t)st.st_size) {
-		n = read(fd, *text + *len, (size_t)st.st_size - *len);
+		n = read(f->fd, *text + *len, (size_t)st.st_size - *len);
 		if (n <= 0)
 			break;
 		*len += (size_t)n;
 	}
-	rc = 0;
-close_fd:
-	close(fd);
-	return rc;
+	file_note(f, &st);
+	return 0;
 }
 
 /* A file that is gone counts; one that the helper does not open just now stays as it was. */
@@ -64,8 +90,62 @@ static bool file_counts(const struct loop *l, int rc)
 	return rc == 0 || rc == -ENOENT || l->files_read_us == 0;
 }
 
+struct servers {
+	struct endpoint at[RESOLVER_MAX_SERVERS];
+	size_t n;
+};
+
+static struct servers servers_now(const struct loop *l)
+{
+	struct servers s = {.n = 0};
+
+	s.n = resolver_servers(l->resolver, s.at);
+	return s;
+}
+
+static bool servers_equal(const struct servers *a, const struct servers *b)
+{
+	for (size_t i = 0; i < a->n && a->n == b->n; i++)
+		if (!endpoint_eq(&a->at[i], &b->at[i]))
+			return false;
+	return a->n == b->n;
+}
+
+static void log_servers(struct loop *l, const struct servers *s)
+{
+	char text[SERVERS_TEXT] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		char one[ENDPOINT_TEXT_MAX];
+		size_t len;
+
+		endpoint_format(&s->at[i], one);
+		len = strlen(one);
+		if (i > 0)
+			text[at++] = ' ';
+		memcpy(text + at, one, len + 1);
+		at += len;
+	}
+	log_at(l->log, LOG_DEBUG, "dns", "Name servers", KV_STR("servers", text));
+}
+
+/* Theirs are the last places that the route cache forgets, and a roam is judged by them too. */
+static void servers_changed(struct loop *l, const struct servers *old, const struct servers *new)
+{
+	for (size_t i = 0; i < old->n; i++)
+		factory_unpin(l->factory, &old->at[i].ip);
+	for (size_t i = 0; i < new->n; i++)
+		factory_pin(l->factory, &new->at[i].ip);
+	log_servers(l, new);
+	roam_watch_servers(l);
+	forward_servers_changed(l);
+}
+
 void names_read_files(struct loop *l)
 {
+	struct servers old = servers_now(l), new;
+	bool first = l->files_read_us == 0;
 	size_t len;
 	char *text;
 	int rc = read_file(l, IPC_FILE_RESOLV_CONF, &text, &len);
@@ -78,6 +158,11 @@ void names_read_files(struct loop *l)
 		resolver_set_hosts(l->resolver, text, len);
 	free(text);
 	l->files_read_us = now_us();
+	l->files_check_us = l->files_read_us + FILES_CHECK_S * US_PER_S;
+	l->names_asked = false;
+	new = servers_now(l);
+	if (first || !servers_equal(&old, &new))
+		servers_changed(l, &old, &new);
 }
 
 void names_refresh(struct loop *l)
@@ -86,106 +171,47 @@ void names_refresh(struct loop *l)
 		names_read_files(l);
 }
 
-static void query_close(struct dns_query *q)
+uint64_t names_deadline(const struct loop *l)
 {
-	if (q->query == 0)
-		return;
-	event_free(q->readable);
-	close(q->fd);
-	q->query = 0;
+	return l->files_read_us == 0 ? NEVER_US : l->files_check_us;
 }
 
-static struct dns_query *query_find(struct loop *l, uint32_t query)
+void names_timeout(struct loop *l)
 {
-	for (size_t i = 0; i < DNS_QUERIES; i++)
-		if (l->dns_queries[i].query == query)
-			return &l->dns_queries[i];
-	return NULL;
+	uint64_t now = now_us();
+	bool again = l->names_asked && now - l->files_read_us >= FILES_REOPEN_S * US_PER_S;
+
+	/* Perhaps it was away for a moment only. */
+	again = again || !l->names_files[IPC_FILE_RESOLV_CONF].open;
+	for (size_t i = 0; i < ARRAY_LEN(l->names_files); i++)
+		again = again || file_changed(&l->names_files[i]);
+	l->files_check_us = now + FILES_CHECK_S * US_PER_S;
+	if (again)
+		names_read_files(l);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+void names_reply(struct loop *l, const struct dns_reply *reply)
 {
-	struct dns_query *q = arg;
-	struct loop *l = q->l;
-	struct sockaddr_storage ss;
-	socklen_t ss_len = sizeof(ss);
-	struct endpoint src;
-	uint8_t buf[DNS_DATAGRAM];
-	ssize_t n = recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&ss, &ss_len);
-
-	(void)what;
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		resolver_query_failed(l->resolver, q->query, now_us());
-	else if (n > 0 && endpoint_of(&src, &ss))
-		resolver_datagram(l->resolver, q->query, &src, buf, (size_t)n, now_us());
-	loop_settle(l);
-}
-
-/* From the shared cache's source address; another one if that turns out to be stale. */
-static bool send_pinned(struct loop *l, int fd, const struct resolver_out *out,
-			const struct factory_route *route)
-{
-	struct factory_send_error e = {.dst = out->server, .route = *route};
-	struct endpoint src = {.port = 0};
-	int rc;
-
-	for (;;) {
-		src.ip = e.route.source;
-		rc = send_from(fd, &src, &out->server, 0, out->data, out->len, 0);
-		if (rc == 0)
-			return true;
-		e.error = -rc;
-		if (factory_send_failed(l->factory, &e, now_us(), &e.route) != FACTORY_RETRY_SOURCE)
-			return false;
-		e.retried_source = true;
-	}
-}
-
-/* A fresh socket, whose source port the kernel draws, for each query. */
-static bool query_send(struct loop *l, const struct resolver_out *out)
-{
-	size_t family = out->server.ip.family == IP_V4 ? 0 : 1;
-	struct dns_query *q = query_find(l, 0);
-	struct factory_route route;
-
-	if (!q || factory_resolve(l->factory, &out->server.ip, out->server.scope, now_us(),
-				  &route) != FACTORY_OK)
-		return false;
-	names_refill(l);
-	if (l->dns_pooled[family] == 0)
-		return false;
-	q->l = l;
-	q->fd = l->dns_pool[family][--l->dns_pooled[family]];
-	q->readable = event_new(l->base, q->fd, EV_READ | EV_PERSIST, on_readable, q);
-	if (!q->readable) {
-		close(q->fd);
-		return false;
-	}
-	q->query = out->query;
-	if (event_add(q->readable, NULL) < 0 || !send_pinned(l, q->fd, out, &route)) {
-		query_close(q);
-		return false;
-	}
-	return true;
+	resolver_reply(l->resolver, reply, now_us());
 }
 
 bool names_settle(struct loop *l)
 {
 	struct resolver_out out;
-	struct dns_query *q;
+	struct dns_reply failed = {.failed = true};
 	bool any = false;
 
 	while (resolver_poll(l->resolver, &out)) {
 		any = true;
 		switch (out.kind) {
 		case RESOLVER_OUT_QUERY:
-			if (!query_send(l, &out))
-				resolver_query_failed(l->resolver, out.query, now_us());
+			if (dns_io_start(l->dns, DNS_ASKER_RESOLVER, &out.exchange))
+				break;
+			failed.id = out.exchange.id;
+			resolver_reply(l->resolver, &failed, now_us());
 			break;
 		case RESOLVER_OUT_CLOSE:
-			q = query_find(l, out.query);
-			if (q)
-				query_close(q);
+			dns_io_stop(l->dns, DNS_ASKER_RESOLVER, out.id);
 			break;
 		case RESOLVER_OUT_ANSWER:
 			portal_resolved(l, &out);
@@ -197,9 +223,6 @@ bool names_settle(struct loop *l)
 
 void names_close(struct loop *l)
 {
-	for (size_t i = 0; i < DNS_QUERIES; i++)
-		query_close(&l->dns_queries[i]);
-	for (size_t i = 0; i < 2; i++)
-		while (l->dns_pooled[i] > 0)
-			close(l->dns_pool[i][--l->dns_pooled[i]]);
+	for (size_t i = 0; i < ARRAY_LEN(l->names_files); i++)
+		file_close(&l->names_files[i]);
 }

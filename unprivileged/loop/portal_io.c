@@ -196,9 +196,9 @@ static void dial_won(struct dial *d)
 	event_free(d->writable);
 	d->fd = -1;
 	dials_stop(l);
-	if (l->portal.pinned.family != IP_NONE)
-		factory_unpin(l->factory, &l->portal.pinned);
-	l->portal.pinned = d->addr;
+	if (l->portal.way.dst.ip.family != IP_NONE)
+		factory_unpin(l->factory, &l->portal.way.dst.ip);
+	l->portal.way = (struct way){.dst.ip = d->addr, .out = true, .route = d->route};
 	factory_pin(l->factory, &d->addr);
 	connection_up(l, fd);
 }
@@ -240,15 +240,14 @@ static void on_dial_timeout(evutil_socket_t fd, short what, void *arg)
 static void dial_one(struct loop *l, struct dial *d, const struct ip_addr *addr)
 {
 	struct portal_io *p = &l->portal;
-	struct factory_route route;
 	uint8_t source[16], dest[16];
 	int fd, rc;
 
-	if (factory_resolve(l->factory, addr, 0, now_us(), &route) != FACTORY_OK) {
+	if (factory_resolve(l->factory, addr, 0, now_us(), &d->route) != FACTORY_OK) {
 		snprintf(p->why, sizeof(p->why), "no usable route to the portal");
 		return;
 	}
-	bytes_of(source, &route.source);
+	bytes_of(source, &d->route.source);
 	bytes_of(dest, addr);
 	rc = helper_tcp_connect(&l->helper, addr->family, source, dest, p->url.port, IPC_TCP_PORTAL,
 				&fd);

@@ -1,6 +1,5 @@
 #include <errno.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
+#include <linux/netlink.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,113 +7,19 @@
 
 enum {
 	NL_BUFFER = 32768,
-	MAX_READS = 256 /* of one drain; the rest wakes us again */
+	MAX_READS = 256,       /* of one drain; the rest wakes us again */
+	MAX_LATE_READS = 8192, /* after an overrun: more than the socket's buffer holds */
+	DUMP_TRIES = 3,        /* while the network changes under the dump */
 };
 
-static struct link_name *link_of(struct loop *l, uint32_t ifindex)
-{
-	for (size_t i = 0; i < l->n_links; i++)
-		if (l->links[i].ifindex == ifindex)
-			return &l->links[i];
-	return NULL;
-}
-
-/* True if anything changed that may change a route. */
-static bool link_changed(struct loop *l, const struct nl_msg *msg)
-{
-	struct link_name *known = link_of(l, msg->link.ifindex);
-	bool same;
-
-	if (msg->kind == NL_DEL_LINK) {
-		if (known)
-			*known = l->links[--l->n_links];
-		return true;
-	}
-	if (!known) {
-		if (l->n_links == KNOWN_LINKS)
-			return true;
-		known = &l->links[l->n_links++];
-		known->ifindex = 0;
-	}
-	same = known->ifindex == msg->link.ifindex &&
-	       ((known->flags ^ msg->link.flags) & IFF_UP) == 0 &&
-	       known->carrier == msg->link.carrier;
-	known->ifindex = msg->link.ifindex;
-	known->flags = msg->link.flags;
-	known->carrier = msg->link.carrier;
-	memcpy(known->name, msg->link.name, sizeof(known->name));
-	return !same;
-}
-
-static bool own_table(uint32_t table)
-{
-	return table >= UINT32_C(0x2021fd00) && table <= UINT32_C(0x2021fd02);
-}
-
-/* Does the event say that a route may have changed? What we did ourselves does not count. */
-static bool event_counts(struct loop *l, const struct nl_msg *msg)
-{
-	switch (msg->kind) {
-	case NL_NEW_LINK:
-	case NL_DEL_LINK:
-		return msg->link.ifindex != l->tun_ifindex && link_changed(l, msg);
-	case NL_NEW_ADDR:
-	case NL_DEL_ADDR:
-		return msg->address.ifindex != l->tun_ifindex;
-	case NL_NEW_ROUTE:
-	case NL_DEL_ROUTE:
-		return msg->route.ifindex != l->tun_ifindex && !own_table(msg->route.table);
-	case NL_NEW_RULE:
-	case NL_DEL_RULE:
-		return msg->rule.mark != (uint32_t)FACTORY_MARK;
-	case NL_NEXTHOP:
-		return true;
-	case NL_ERROR:
-	case NL_DONE:
-	case NL_OTHER:
-		break;
-	}
-	return false;
-}
-
-/* Read all events; one drain makes the cache forget at most once. */
-static void drain_events(struct loop *l)
-{
-	uint8_t buf[NL_BUFFER];
-	struct nl_msg msg;
-	const char *cause = NULL;
-	ssize_t n;
-
-	for (int i = 0; i < MAX_READS; i++) {
-		size_t at = 0;
-		bool bad = false;
-
-		n = recv(l->nl_events, buf, sizeof(buf), MSG_DONTWAIT);
-		if (n < 0 && errno == ENOBUFS) {
-			cause = "events lost";
-			continue;
-		}
-		if (n <= 0)
-			break;
-		while (nl_next(&msg, buf, (size_t)n, &at, &bad))
-			if (event_counts(l, &msg))
-				cause = "network event";
-		if (bad)
-			cause = "unreadable event";
-	}
-	if (cause)
-		factory_flush(l->factory, cause);
-}
-
-static void on_events(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop *l = arg;
-
-	(void)fd;
-	(void)what;
-	drain_events(l);
-	loop_settle(l);
-}
+/* What one drain of the event socket came to. */
+struct drained {
+	bool counts; /* routes may have changed, because of: */
+	enum factory_cause cause;
+	bool lost; /* events, or what one of them said */
+	bool dead; /* the socket, with: */
+	int error;
+};
 
 /* One datagram of the kernel's; -EPROTO if it is somebody else's or does not fit. */
 static int receive(struct loop *l, uint8_t *buf, size_t cap)
@@ -147,9 +52,143 @@ static int ask(struct loop *l, const uint8_t *request, size_t len, uint8_t *buf,
 	return receive(l, buf, cap);
 }
 
+/* 0, or a negative errno; -ESTALE: the network changed meanwhile. */
+static int read_dump(struct loop *l, enum nl_dump what)
+{
+	uint8_t request[NL_MAX_REQUEST], buf[NL_BUFFER];
+	struct nl_msg msg;
+	size_t len = nl_write_dump(request, sizeof(request), ++l->nl_seq, what);
+	int n = ask(l, request, len, buf, sizeof(buf));
+	bool interrupted = false;
+
+	while (n > 0) {
+		size_t at = 0;
+		bool bad = false;
+
+		while (nl_next(&msg, buf, (size_t)n, &at, &bad)) {
+			interrupted = interrupted || msg.interrupted;
+			if (msg.kind == NL_ERROR || (msg.kind == NL_DONE && msg.error != 0))
+				return -msg.error;
+			if (msg.kind == NL_DONE)
+				return interrupted ? -ESTALE : 0;
+			network_dumped(l->network, &msg);
+		}
+		n = bad ? -EPROTO : receive(l, buf, sizeof(buf));
+	}
+	return n < 0 ? n : -EPROTO;
+}
+
+/* Links and addresses anew. What a failed dump leaves out counts as a change when it is next heard
+ * of. */
+static int read_network(struct loop *l)
+{
+	int rc = -ESTALE;
+
+	for (int i = 0; i < DUMP_TRIES && rc == -ESTALE; i++) {
+		network_dump_begin(l->network);
+		rc = read_dump(l, NL_DUMP_LINKS);
+		if (rc == 0)
+			rc = read_dump(l, NL_DUMP_ADDRESSES);
+		network_dump_end(l->network);
+	}
+	return rc == -ESTALE ? 0 : rc;
+}
+
+static void resync(struct loop *l)
+{
+	int rc = read_network(l);
+
+	if (rc < 0)
+		log_at(l->log, LOG_DEBUG, "firezone_gateway", "Network cannot be read anew",
+		       KV_INT("errno", -rc));
+}
+
+static void take_events(struct loop *l, const uint8_t *buf, size_t len, struct drained *d)
+{
+	enum factory_cause cause;
+	struct nl_msg msg;
+	size_t at = 0;
+	bool bad = false;
+
+	while (nl_next(&msg, buf, len, &at, &bad)) {
+		if (!network_event(l->network, &msg, &cause) || d->counts)
+			continue;
+		d->counts = true;
+		d->cause = cause;
+	}
+	d->lost = d->lost || bad;
+}
+
+/* After an overrun to the very end: what was queued before the loss must not come after the dump.
+ */
+static void read_events(struct loop *l, struct drained *d)
+{
+	uint8_t buf[NL_BUFFER];
+
+	for (int i = 0; i < (d->lost ? MAX_LATE_READS : MAX_READS); i++) {
+		ssize_t n = recv(l->nl_events, buf, sizeof(buf), MSG_DONTWAIT);
+
+		if (n > 0) {
+			take_events(l, buf, (size_t)n, d);
+		} else if (n < 0 && errno == ENOBUFS) {
+			d->lost = true;
+			factory_count_overrun(l->factory);
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			d->dead = true;
+			d->error = n == 0 ? 0 : errno;
+			return;
+		} else if (errno == EAGAIN) {
+			return;
+		}
+	}
+}
+
+static void go_blind(struct loop *l, int error)
+{
+	log_at(l->log, LOG_WARN, "firezone_gateway",
+	       "Network events cannot be read any more, looking for changes every 5 s",
+	       KV_INT("errno", error));
+	event_del(l->nl_event);
+	roam_blind(&l->roam, now_us());
+}
+
+static void flush(struct loop *l, enum factory_cause cause)
+{
+	factory_flush(l->factory, cause);
+	roam_flushed(&l->roam, factory_generation(l->factory));
+}
+
+/* Read all events; one drain makes the cache forget at most once. */
+static void drain_events(struct loop *l)
+{
+	struct drained d = {.counts = false};
+	enum factory_cause cause;
+
+	if (!l->roam.blind)
+		read_events(l, &d);
+	if (d.lost)
+		resync(l);
+	if (d.lost || d.counts)
+		roam_event(&l->roam, d.lost ? FACTORY_CAUSE_OVERRUN : d.cause, now_us());
+	if (d.dead)
+		go_blind(l, d.error);
+	if (roam_take_flush(&l->roam, now_us(), &cause))
+		flush(l, cause);
+}
+
+static void on_events(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)fd;
+	(void)what;
+	drain_events(l);
+	loop_settle(l);
+}
+
 static void take_answer(struct loop *l, const struct nl_msg *msg, struct factory_lookup *out)
 {
-	const struct link_name *link = link_of(l, msg->route.ifindex);
+	const char *name = network_link_name(l->network, msg->route.ifindex);
 
 	out->error = 0;
 	out->type = msg->route.type;
@@ -158,65 +197,77 @@ static void take_answer(struct loop *l, const struct nl_msg *msg, struct factory
 	out->ifindex = msg->route.ifindex;
 	out->table = msg->route.table;
 	out->metric = msg->route.metric;
-	if (link)
-		memcpy(out->ifname, link->name, sizeof(out->ifname));
+	memcpy(out->ifname, name, strnlen(name, sizeof(out->ifname) - 1));
+	network_prefer_public(l->network, out->ifindex, &out->prefsrc);
 }
 
-void routes_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out)
+static void ask_route(struct loop *l, const struct ip_addr *dst, uint32_t scope,
+		      struct factory_lookup *out)
 {
-	struct loop *l = ctx;
 	uint8_t request[NL_MAX_REQUEST], buf[NL_BUFFER];
 	struct nl_msg msg;
-	uint64_t start_us = now_us();
-	size_t at = 0, len;
+	size_t at = 0, len = nl_write_get_route(request, sizeof(request), ++l->nl_seq, dst, scope,
+						(uint32_t)FACTORY_MARK);
+	int n = len > 0 ? ask(l, request, len, buf, sizeof(buf)) : -EPROTO;
 	bool bad = false;
-	int n;
 
-	drain_events(l);
-	out->generation = factory_generation(l->factory);
 	out->error = EPROTO;
-	len = nl_write_get_route(request, sizeof(request), ++l->nl_seq, dst, scope,
-				 (uint32_t)FACTORY_MARK);
-	n = len > 0 ? ask(l, request, len, buf, sizeof(buf)) : -EPROTO;
 	if (n <= 0 || !nl_next(&msg, buf, (size_t)n, &at, &bad) || msg.seq != l->nl_seq)
 		return;
 	if (msg.kind == NL_ERROR && msg.error > 0)
 		out->error = msg.error;
 	else if (msg.kind == NL_NEW_ROUTE && ip_eq(&msg.route.dst.ip, dst))
 		take_answer(l, &msg, out);
+}
+
+/* The events first, so that what they spoil is not found again. The answer is the kernel's of now:
+ * it holds although a flush may still wait. */
+void routes_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out)
+{
+	struct loop *l = ctx;
+	uint64_t start_us;
+
+	roam_generation(&l->roam, factory_generation(l->factory), now_us());
+	drain_events(l);
+	out->generation = factory_generation(l->factory);
+	start_us = now_us();
+	ask_route(l, dst, scope, out);
 	out->took_us = now_us() - start_us;
 }
 
-/* Names and states of all links, so that the TUN is known by name and changes can be told. */
-static int read_links(struct loop *l)
+void routes_timeout(struct loop *l)
 {
-	uint8_t request[NL_MAX_REQUEST], buf[NL_BUFFER];
-	struct nl_msg msg;
-	size_t len = nl_write_dump(request, sizeof(request), ++l->nl_seq, NL_DUMP_LINKS);
-	int n = ask(l, request, len, buf, sizeof(buf));
+	struct roam_due due;
 
-	while (n > 0) {
-		size_t at = 0;
-		bool bad = false;
+	drain_events(l);
+	due = roam_take(&l->roam, now_us());
+	if (due.flush)
+		flush(l, due.cause);
+	if (!due.compare)
+		return;
+	if (l->roam.blind)
+		resync(l);
+	roam_run(l);
+	roam_compared(&l->roam, factory_generation(l->factory));
+}
 
-		while (nl_next(&msg, buf, (size_t)n, &at, &bad)) {
-			if (msg.kind == NL_DONE || msg.kind == NL_ERROR)
-				return msg.kind == NL_DONE ? 0 : -msg.error;
-			if (msg.kind == NL_NEW_LINK)
-				(void)link_changed(l, &msg);
-		}
-		n = bad ? -EPROTO : receive(l, buf, sizeof(buf));
-	}
-	return n < 0 ? n : -EPROTO;
+uint64_t routes_deadline(const struct loop *l)
+{
+	return roam_deadline(&l->roam);
 }
 
 int routes_open(struct loop *l)
 {
+	struct network_config cfg = {.factory = l->factory, .tun_ifindex = l->tun_ifindex};
 	int rc = helper_route_open(&l->helper, &l->nl_lookup, &l->nl_events);
 
 	if (rc < 0)
 		return rc;
-	rc = read_links(l);
+	roam_init(&l->roam);
+	l->network = network_new(&cfg);
+	if (!l->network)
+		return -ENOMEM;
+	rc = read_network(l);
 	if (rc < 0)
 		return rc;
 	l->nl_event = event_new(l->base, l->nl_events, EV_READ | EV_PERSIST, on_events, l);
@@ -233,4 +284,5 @@ void routes_close(struct loop *l)
 		close(l->nl_lookup);
 	if (l->nl_events >= 0)
 		close(l->nl_events);
+	network_free(l->network);
 }

@@ -138,6 +138,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 void tun_configure(struct loop *l, const struct ip_addr *v4, const struct ip_addr *v6)
 {
 	struct timeval wait = {.tv_sec = TUN_RETRY_S};
+	const struct ip_addr none = {.family = IP_NONE};
 	uint8_t families = 0;
 	char text4[IP_TEXT_MAX], text6[IP_TEXT_MAX];
 	int rc;
@@ -165,4 +166,6 @@ void tun_configure(struct loop *l, const struct ip_addr *v4, const struct ip_add
 	       KV_STR("ipv6", text6));
 	factory_set_tunnel_addresses(l->factory, v4, v6);
 	l->tun_configured = true;
+	forward_listen(l, families & IPC_FAMILY_V4 ? v4 : &none,
+		       families & IPC_FAMILY_V6 ? v6 : &none);
 }

@@ -13,8 +13,14 @@
 #endif
 
 enum {
-	MAX_SEND_TRIES = 4
+	MAX_SEND_TRIES = 4,
+	REOPEN_GAP_S = 1,  /* the helper's limit for one family */
+	REOPEN_MAX_S = 30, /* the longest wait between two attempts */
+	FAILING_S = 5,     /* of nothing but failed sends after a roam */
 };
+
+static void send_waiting(struct udp *udp);
+static void on_reopen(evutil_socket_t fd, short what, void *arg);
 
 static void parse_control(struct msghdr *msg, struct gateway_datagrams *out)
 {
@@ -119,37 +125,79 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	loop_settle(udp->l);
 }
 
+static void unblock(struct udp *udp)
+{
+	if (!udp->blocked)
+		return;
+	udp->blocked = false;
+	if (!udp->l->udp[0].blocked && !udp->l->udp[1].blocked)
+		tun_pause(udp->l, false);
+}
+
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct udp *udp = arg;
 
 	(void)fd;
 	(void)what;
-	udp->blocked = false;
-	if (!udp->l->udp[0].blocked && !udp->l->udp[1].blocked)
-		tun_pause(udp->l, false);
+	send_waiting(udp);
+	unblock(udp);
+}
+
+static void udp_close(struct udp *udp)
+{
+	if (udp->readable)
+		event_free(udp->readable);
+	if (udp->writable)
+		event_free(udp->writable);
+	if (udp->fd >= 0)
+		close(udp->fd);
+	udp->readable = udp->writable = NULL;
+	udp->fd = -1;
+	udp->waiting.len = 0;
+	unblock(udp);
+}
+
+static int udp_open(struct udp *udp)
+{
+	struct loop *l = udp->l;
+	int fds[IPC_MAX_FDS];
+	unsigned int n;
+	uint16_t port;
+	int rc = helper_udp_open(&l->helper, udp->family, IPC_UDP_PEER, 1, fds, &n, &port);
+
+	udp->opened_us = now_us();
+	if (rc < 0)
+		return rc;
+	udp->fd = fds[0];
+	udp->port = port;
+	udp->no_gso = l->no_gso;
+	udp->failing_us = 0;
+	udp->readable = event_new(l->base, udp->fd, EV_READ | EV_PERSIST, on_readable, udp);
+	udp->writable = event_new(l->base, udp->fd, EV_WRITE, on_writable, udp);
+	if (!udp->readable || !udp->writable || event_add(udp->readable, NULL) < 0) {
+		udp_close(udp);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 static int udp_add(struct loop *l, struct udp *udp, uint8_t family)
 {
-	int fds[IPC_MAX_FDS];
-	unsigned int n;
 	int rc;
 
 	udp->l = l;
 	udp->fd = -1;
 	udp->family = family;
-	rc = helper_udp_open(&l->helper, family, IPC_UDP_PEER, 1, fds, &n, &udp->port);
-	if (rc < 0)
-		return rc;
-	udp->fd = fds[0];
-	udp->readable = event_new(l->base, udp->fd, EV_READ | EV_PERSIST, on_readable, udp);
-	udp->writable = event_new(l->base, udp->fd, EV_WRITE, on_writable, udp);
-	if (!udp->readable || !udp->writable || event_add(udp->readable, NULL) < 0)
+	udp->waiting.data = malloc(TXQ_MAX_BYTES);
+	udp->reopen = evtimer_new(l->base, on_reopen, udp);
+	if (!udp->waiting.data || !udp->reopen)
 		return -ENOMEM;
-	log_at(l->log, LOG_INFO, "firezone_gateway", "Listening for UDP", KV_INT("family", family),
-	       KV_INT("port", udp->port));
-	return 0;
+	rc = udp_open(udp);
+	if (rc == 0)
+		log_at(l->log, LOG_INFO, "firezone_gateway", "Listening for UDP",
+		       KV_INT("family", family), KV_INT("port", udp->port));
+	return rc;
 }
 
 int udp_open_all(struct loop *l)
@@ -197,6 +245,7 @@ static void sent(struct udp *udp, const struct factory_send_error *e, const stru
 {
 	udp->l->tx_datagrams += batch->count;
 	udp->l->tx_bytes += batch->len;
+	udp->failing_us = 0;
 	if (e->retried_gso && !udp->no_gso) {
 		udp->no_gso = true;
 		log_at(udp->l->log, LOG_INFO, "firezone_gateway",
@@ -205,12 +254,52 @@ static void sent(struct udp *udp, const struct factory_send_error *e, const stru
 	}
 }
 
-static void send_blocked(struct udp *udp)
+/* The socket's buffer is full: this batch waits for it, and so do the packets of the TUN. */
+static bool send_blocked(struct udp *udp, const struct endpoint *src, const struct txq_batch *batch)
 {
+	uint8_t *data = udp->waiting.data;
+
 	if (udp->blocked || event_add(udp->writable, NULL) < 0)
-		return;
+		return false;
 	udp->blocked = true;
 	tun_pause(udp->l, true);
+	memcpy(data, batch->data, batch->len);
+	udp->waiting = *batch;
+	udp->waiting.data = data;
+	udp->waiting_src = *src;
+	return true;
+}
+
+/* One try: what has become invalid meanwhile is lost. */
+static void send_waiting(struct udp *udp)
+{
+	struct txq_batch *batch = &udp->waiting;
+	struct factory_send_error e = {.used_gso = false};
+
+	if (batch->len == 0)
+		return;
+	if (send_batch(udp, &udp->waiting_src, batch, true) == 0)
+		sent(udp, &e, batch);
+	else
+		udp->l->tx_dropped += batch->count;
+	batch->len = 0;
+}
+
+/* Nothing has left for a while after a roam: perhaps the socket itself is to blame. */
+static void send_lost(struct udp *udp, int error)
+{
+	struct timeval now = {.tv_sec = 0};
+	uint64_t at = now_us();
+
+	if (error == EAGAIN || error == EMSGSIZE || error == ENOBUFS)
+		return;
+	if (udp->failing_us == 0)
+		udp->failing_us = at;
+	if (udp->l->roamed_us == 0 || udp->l->network_lost ||
+	    at - udp->failing_us < FAILING_S * US_PER_S)
+		return;
+	udp->failing_us = at;
+	event_add(udp->reopen, &now);
 }
 
 static void hint_firewall(struct loop *l, int error)
@@ -220,6 +309,14 @@ static void hint_firewall(struct loop *l, int error)
 	l->firewall_hint = true;
 	log_say(l->log, LOG_INFO, "firezone_gateway",
 		"Sending a datagram was not permitted, check the local firewall rules");
+}
+
+/* A source that somebody fixed is dead only if the host has it no more: else its route is away, and
+ * events will say what becomes of it. */
+static void source_failed(struct loop *l, const struct endpoint *src)
+{
+	if (!network_has_address(l->network, &src->ip))
+		l->dead_local = src->ip;
 }
 
 /* True: try again as *e and *src say now. */
@@ -234,14 +331,35 @@ static bool may_retry(struct udp *udp, struct factory_send_error *e, struct endp
 	case FACTORY_RETRY_UNCUT:
 		e->retried_gso = true;
 		return true;
-	case FACTORY_WAIT:
-		send_blocked(udp);
-		return false;
 	case FACTORY_REPORT_DEAD:
+		source_failed(udp->l, src);
+		break;
+	case FACTORY_WAIT:
 	case FACTORY_DROP:
 		break;
 	}
 	return false;
+}
+
+/* False if there is no way out for the datagrams. */
+static bool choose_source(struct loop *l, const struct txq_batch *batch,
+			  struct factory_send_error *e, struct endpoint *src)
+{
+	const struct txq_key *key = &batch->key;
+
+	e->fixed_source = src->ip.family != IP_NONE && key->generation == 0;
+	if (e->fixed_source)
+		return true;
+	if (src->ip.family != IP_NONE && key->generation == factory_generation(l->factory)) {
+		e->route.source = src->ip;
+		e->route.generation = key->generation;
+		return true;
+	}
+	if (factory_resolve(l->factory, &key->dst.ip, key->dst.scope, now_us(), &e->route) !=
+	    FACTORY_OK)
+		return false;
+	src->ip = e->route.source;
+	return true;
 }
 
 void udp_flush(void *ctx, const struct txq_batch *batch)
@@ -252,15 +370,8 @@ void udp_flush(void *ctx, const struct txq_batch *batch)
 	struct factory_send_error e = {.dst = batch->key.dst,
 				       .used_gso = batch->count > 1 && !udp->no_gso};
 
-	e.fixed_source = src.ip.family != IP_NONE;
-	if (udp->fd < 0)
+	if (udp->fd < 0 || !choose_source(l, batch, &e, &src))
 		goto drop;
-	if (!e.fixed_source) {
-		if (factory_resolve(l->factory, &e.dst.ip, e.dst.scope, now_us(), &e.route) !=
-		    FACTORY_OK)
-			goto drop;
-		src.ip = e.route.source;
-	}
 	for (int i = 0; i < MAX_SEND_TRIES; i++) {
 		int rc = send_batch(udp, &src, batch, !e.retried_gso);
 
@@ -269,22 +380,107 @@ void udp_flush(void *ctx, const struct txq_batch *batch)
 			return;
 		}
 		e.error = -rc;
+		if (e.error == EAGAIN && send_blocked(udp, &src, batch))
+			return;
 		if (!may_retry(udp, &e, &src))
 			break;
 	}
+	send_lost(udp, e.error);
 drop:
 	l->tx_dropped += batch->count;
+}
+
+/* --- new sockets --- */
+
+static void tell_socket(struct udp *udp, uint16_t was_port)
+{
+	struct gateway_input in = {.kind = GATEWAY_IN_SOCKET};
+
+	in.u.socket.family = udp->family;
+	in.u.socket.was_port = was_port;
+	in.u.socket.port = udp->port;
+	gateway_handle(udp->l->gateway, &in, now_us());
+}
+
+/* Datagrams are dropped, and counted, from the close until the helper has given the next socket. */
+static void reopen_now(struct udp *udp)
+{
+	struct loop *l = udp->l;
+	uint16_t was_port = udp->port;
+	uint64_t wait_us;
+	struct timeval wait;
+	int rc;
+
+	udp_close(udp);
+	rc = udp_open(udp);
+	if (rc == 0) {
+		log_at(l->log, LOG_DEBUG, "firezone_gateway", "New UDP socket",
+		       KV_INT("family", udp->family), KV_INT("port", udp->port),
+		       KV_INT("was_port", was_port));
+		udp->reopen_s = REOPEN_GAP_S;
+		tell_socket(udp, was_port);
+		return;
+	}
+	log_at(l->log, LOG_DEBUG, "firezone_gateway", "No new UDP socket yet",
+	       KV_INT("family", udp->family), KV_STR("error", strerror(-rc)));
+	wait_us = udp->reopen_s * US_PER_S;
+	udp->reopen_s = udp->reopen_s * 2 < REOPEN_MAX_S ? udp->reopen_s * 2 : REOPEN_MAX_S;
+	wait.tv_sec = (time_t)(wait_us / US_PER_S);
+	wait.tv_usec = 0;
+	if (rc != -EAFNOSUPPORT)
+		event_add(udp->reopen, &wait);
+}
+
+static void on_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	struct udp *udp = arg;
+
+	(void)fd;
+	(void)what;
+	reopen_now(udp);
+	loop_settle(udp->l);
+}
+
+/* Not sooner than the helper allows: the old socket stays until then. */
+static void reopen_soon(struct udp *udp)
+{
+	uint64_t age_us = now_us() - udp->opened_us, gap_us = REOPEN_GAP_S * US_PER_S;
+	struct timeval wait = {.tv_sec = REOPEN_GAP_S};
+
+	udp->reopen_s = REOPEN_GAP_S;
+	if (age_us > gap_us)
+		reopen_now(udp);
+	else
+		event_add(udp->reopen, &wait);
+}
+
+void udp_reopen(struct loop *l)
+{
+	for (size_t i = 0; i < 2; i++)
+		reopen_soon(&l->udp[i]);
+}
+
+void udp_renew(struct loop *l)
+{
+	for (size_t i = 0; i < 2; i++) {
+		l->udp[i].no_gso = l->no_gso;
+		l->udp[i].failing_us = 0;
+		if (l->udp[i].fd < 0 && !evtimer_pending(l->udp[i].reopen, NULL))
+			reopen_soon(&l->udp[i]);
+	}
 }
 
 void udp_close_all(struct loop *l)
 {
 	for (size_t i = 0; i < 2; i++) {
-		if (l->udp[i].readable)
-			event_free(l->udp[i].readable);
-		if (l->udp[i].writable)
-			event_free(l->udp[i].writable);
-		if (l->udp[i].fd >= 0)
-			close(l->udp[i].fd);
+		struct udp *udp = &l->udp[i];
+
+		if (!udp->l)
+			continue;
+		udp_close(udp);
+		if (udp->reopen)
+			event_free(udp->reopen);
+		free(udp->waiting.data);
 	}
 	free(l->rx.memory);
 }

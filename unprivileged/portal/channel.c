@@ -678,6 +678,10 @@ void portal_channel_handle(struct portal_channel *ch, const struct portal_in *in
 		break;
 	case PORTAL_IN_RECONNECT:
 		hang_up(ch);
+		if (ch->ever_joined) {
+			ch->clock_running = false;
+			ch->backoff_us = backoff_first_us;
+		}
 		dial(ch);
 		break;
 	case PORTAL_IN_SHUTDOWN:

@@ -31,7 +31,27 @@ enum factory_refusal {
 	FACTORY_SCOPE_MISSING,
 	FACTORY_LOOKUP_FAILED,
 	FACTORY_MOVED /* the network changed twice while we looked: drop */,
+	FACTORY_REFUSALS,
 };
+
+/* Why the cache forgets. [spec socket-factory 4.6, 4.9] */
+enum factory_cause {
+	FACTORY_CAUSE_ROUTE,
+	FACTORY_CAUSE_ADDRESS,
+	FACTORY_CAUSE_LINK,
+	FACTORY_CAUSE_RULE,
+	FACTORY_CAUSE_NEXTHOP,
+	FACTORY_CAUSE_OVERRUN,   /* the kernel dropped events, or one was unreadable */
+	FACTORY_CAUSE_NO_EVENTS, /* the event socket is dead */
+	FACTORY_CAUSE_SEND_ERROR,
+	FACTORY_CAUSE_ROAM,
+	FACTORY_CAUSE_SIGHUP,
+	FACTORY_CAUSE_OPERATOR,
+	FACTORY_CAUSES,
+};
+
+/* "route", "send-error" ...: what logs and metrics call it. */
+const char *factory_cause_name(enum factory_cause cause);
 
 struct factory_route {
 	struct ip_addr source, gateway; /* gateway may be IP_NONE */
@@ -66,6 +86,9 @@ struct factory_config {
 struct factory *factory_new(const struct factory_config *cfg);
 void factory_free(struct factory *f);
 
+/* The device that nothing of ours may leave by, where the configuration could not name it yet. */
+void factory_set_tunnel(struct factory *f, uint32_t ifindex);
+
 /* Own tunnel addresses are never a source. */
 void factory_set_tunnel_addresses(struct factory *f, const struct ip_addr *v4,
 				  const struct ip_addr *v6);
@@ -80,13 +103,20 @@ enum factory_refusal factory_resolve(struct factory *f, const struct ip_addr *ds
 void factory_pin(struct factory *f, const struct ip_addr *dst);
 void factory_unpin(struct factory *f, const struct ip_addr *dst);
 
-/* New generation; O(1). flush: by an event. reset: by SIGHUP or a roam. */
-void factory_flush(struct factory *f, const char *cause);
-void factory_reset(struct factory *f, const char *reason);
+/* New generation; O(1). flush: by an event. reset: by SIGHUP, a roam or the operator. */
+void factory_flush(struct factory *f, enum factory_cause cause);
+void factory_reset(struct factory *f, enum factory_cause cause);
+
+/* True if a destination of this generation, refused ones too, lies in @prefix: a route to it that
+ * comes or goes concerns us. */
+bool factory_covers(const struct factory *f, const struct ip_prefix *prefix);
+
+/* True if a live entry leaves by @source. */
+bool factory_uses_source(const struct factory *f, const struct ip_addr *source);
 
 /* After a send error; no-op when @generation is not the current one. */
 void factory_invalidate(struct factory *f, const struct ip_addr *dst, uint64_t generation,
-			const char *cause);
+			enum factory_cause cause);
 void factory_negative(struct factory *f, const struct ip_addr *dst, int error, uint64_t now_us);
 
 /* What to do about a failed send. [spec 4.5's table] */
@@ -107,13 +137,31 @@ struct factory_send_error {
 enum factory_action factory_send_failed(struct factory *f, const struct factory_send_error *e,
 					uint64_t now_us, struct factory_route *out);
 
+enum {
+	FACTORY_TOOK_BUCKETS = 8
+};
+/* Upper bounds of the lookup-time histogram in microseconds; the last one has none. */
+extern const uint32_t factory_took_bounds_us[FACTORY_TOOK_BUCKETS - 1];
+
+/* A plain copy of everything that is counted. [spec socket-factory 4.9] */
 struct factory_counters {
-	uint64_t hits, misses, negative_hits, refused, resets, flushes, invalidations, evictions,
-	    stale_discards, event_overruns, rechecks;
+	uint64_t hits, misses, negative_hits;
+	uint64_t refused[FACTORY_REFUSALS]; /* FACTORY_OK stays 0 */
+	uint64_t resets[FACTORY_CAUSES], flushes[FACTORY_CAUSES], invalidations[FACTORY_CAUSES];
+	uint64_t evictions, stale_discards, event_overruns, rechecks, roams;
+	uint64_t took[FACTORY_TOOK_BUCKETS], took_sum_us; /* lookups by how long they took */
 	uint64_t generation;
 	uint32_t entries, negatives;
 };
 void factory_counters(const struct factory *f, struct factory_counters *out);
+uint64_t factory_sum(const uint64_t *counters, size_t n);
+
+/* "no-route", "via-tunnel" ...: what logs and metrics call it. */
+const char *factory_refusal_name(enum factory_refusal why);
+
+/* Counted by the owner, who sees them happen. */
+void factory_count_overrun(struct factory *f);
+void factory_count_roam(struct factory *f);
 
 /* Hits through a caller's own {generation, source} memo, counted in batches. */
 void factory_count_hits(struct factory *f, uint64_t n);

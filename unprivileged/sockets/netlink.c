@@ -6,6 +6,7 @@
  * stand here. */
 enum {
 	NLM_F_REQUEST_ = 0x001,
+	NLM_F_DUMP_INTR_ = 0x010,
 	NLM_F_DUMP_ = 0x300,
 	NLMSG_ERROR_ = 2,
 	NLMSG_DONE_ = 3,
@@ -28,8 +29,10 @@ enum {
 	RTA_GATEWAY_ = 5,
 	RTA_PRIORITY_ = 6,
 	RTA_PREFSRC_ = 7,
+	RTA_CACHEINFO_ = 12,
 	RTA_TABLE_ = 15,
 	RTA_MARK_ = 16,
+	RTA_EXPIRES_ = 23,
 	IFLA_IFNAME_ = 3,
 	IFLA_MASTER_ = 10,
 	IFLA_CARRIER_ = 33,
@@ -38,7 +41,11 @@ enum {
 	IFA_FLAGS_ = 8,
 	FRA_PRIORITY_ = 6,
 	FRA_FWMARK_ = 10,
+	FRA_SUPPRESS_IFGROUP_ = 13,
+	FRA_SUPPRESS_PREFIXLEN_ = 14,
 	FRA_TABLE_ = 15,
+	FRA_FWMASK_ = 16,
+	FRA_PROTOCOL_ = 21,
 	FIB_RULE_INVERT_ = 2,
 	AF_UNSPEC_ = 0,
 	AF_INET_ = 2,
@@ -199,12 +206,24 @@ static void route_attr(struct nl_route *route, uint8_t family, uint16_t type, st
 	}
 }
 
+/* FNV-1a. */
+static void digest(uint64_t *sum, struct reader bytes)
+{
+	while (bytes.left > 0)
+		*sum = (*sum ^ rd_u8(&bytes)) * UINT64_C(0x100000001b3);
+}
+
 static bool route_read(struct nl_msg *out, struct reader *r)
 {
-	struct reader value;
+	enum {
+		RTMSG_LEN = 12
+	};
+	struct reader value, head = *r;
 	uint16_t type;
 	uint8_t family = rd_u8(r);
 
+	out->route.digest = UINT64_C(0xcbf29ce484222325);
+	digest(&out->route.digest, rd_child(&head, RTMSG_LEN));
 	out->route.dst.len = rd_u8(r);
 	rd_skip(r, 2);
 	out->route.table = rd_u8(r);
@@ -212,6 +231,8 @@ static bool route_read(struct nl_msg *out, struct reader *r)
 	out->route.type = rd_u8(r);
 	rd_skip(r, 4);
 	while (next_attr(r, &type, &value)) {
+		if (type != RTA_CACHEINFO_ && type != RTA_EXPIRES_)
+			digest(&out->route.digest, value);
 		route_attr(&out->route, family, type, &value);
 		if (value.bad)
 			return false;
@@ -255,36 +276,65 @@ static bool link_read(struct nl_msg *out, struct reader *r)
 	out->link.flags = rd_ne32(r);
 	rd_skip(r, 4);
 	out->link.carrier = true;
+	out->link.partial = true;
 	while (next_attr(r, &type, &value)) {
 		if (type == IFLA_IFNAME_)
 			rd_copy(&value, out->link.name,
 				min_size(value.left, sizeof(out->link.name) - 1));
 		else if (type == IFLA_MASTER_)
 			out->link.master = u32_of(&value);
-		else if (type == IFLA_CARRIER_)
+		else if (type == IFLA_CARRIER_) {
 			out->link.carrier = rd_u8(&value) != 0;
+			out->link.partial = false;
+		}
 		if (value.bad)
 			return false;
 	}
 	return !r->bad;
 }
 
+static void rule_attr(struct nl_msg *out, uint16_t type, struct reader *value)
+{
+	switch (type) {
+	case FRA_PRIORITY_:
+		out->rule.priority = u32_of(value);
+		break;
+	case FRA_FWMARK_:
+		out->rule.mark = u32_of(value);
+		break;
+	case FRA_FWMASK_:
+		out->rule.mask = u32_of(value);
+		break;
+	case FRA_TABLE_:
+		out->rule.table = u32_of(value);
+		break;
+	case FRA_SUPPRESS_IFGROUP_:
+	case FRA_SUPPRESS_PREFIXLEN_:
+	case FRA_PROTOCOL_:
+		break;
+	default:
+		out->rule.selective = true;
+		break;
+	}
+}
+
 static bool rule_read(struct nl_msg *out, struct reader *r)
 {
 	struct reader value;
 	uint16_t type;
+	bool selective;
 
-	rd_skip(r, 4);
+	rd_skip(r, 1);
+	selective = rd_u8(r) > 0;              /* destination */
+	selective = rd_u8(r) > 0 || selective; /* source */
+	selective = rd_u8(r) > 0 || selective; /* type of service */
+	out->rule.selective = selective;
+	out->rule.mask = UINT32_MAX;
 	out->rule.table = rd_u8(r);
 	rd_skip(r, 3);
 	out->rule.inverted = (rd_ne32(r) & FIB_RULE_INVERT_) != 0;
 	while (next_attr(r, &type, &value)) {
-		if (type == FRA_PRIORITY_)
-			out->rule.priority = u32_of(&value);
-		else if (type == FRA_FWMARK_)
-			out->rule.mark = u32_of(&value);
-		else if (type == FRA_TABLE_)
-			out->rule.table = u32_of(&value);
+		rule_attr(out, type, &value);
 		if (value.bad)
 			return false;
 	}
@@ -371,7 +421,7 @@ bool nl_next(struct nl_msg *out, const uint8_t *buf, size_t len, size_t *at, boo
 	memset(&msg, 0, sizeof(msg));
 	msg_len = rd_ne32(&r);
 	type = rd_ne16(&r);
-	rd_skip(&r, 2);
+	msg.interrupted = (rd_ne16(&r) & NLM_F_DUMP_INTR_) != 0;
 	msg.seq = rd_ne32(&r);
 	rd_skip(&r, 4);
 	body = rd_child(&r, msg_len >= HEADER_LEN ? msg_len - HEADER_LEN : SIZE_MAX);

@@ -30,6 +30,7 @@ struct nl_route {
 	uint32_t table, ifindex, metric;
 	struct ip_addr prefsrc, gateway; /* IP_NONE when absent */
 	struct ip_prefix dst;            /* events */
+	uint64_t digest;                 /* of all it says but the lifetimes */
 };
 
 enum nl_kind {
@@ -50,7 +51,8 @@ enum nl_kind {
 struct nl_msg {
 	enum nl_kind kind;
 	uint32_t seq;
-	int error; /* NL_ERROR, NL_DONE: positive errno, 0: none */
+	int error;        /* NL_ERROR, NL_DONE: positive errno, 0: none */
+	bool interrupted; /* part of a dump during which something changed: ask again */
 	struct nl_route route;
 	struct {
 		struct ip_addr addr;
@@ -59,12 +61,12 @@ struct nl_msg {
 	} address;
 	struct {
 		uint32_t ifindex, flags, master;
-		bool carrier;
+		bool carrier, partial; /* partial: says nothing of carrier and master */
 		char name[16];
 	} link;
 	struct {
-		uint32_t priority, mark, table;
-		bool inverted;
+		uint32_t priority, mark, mask, table;
+		bool inverted, selective; /* selective: asks for more than the mark */
 	} rule;
 };
 

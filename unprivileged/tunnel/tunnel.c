@@ -101,6 +101,13 @@ struct tunnel_client *tunnel_find(struct tunnel *t, const struct uuid *client)
 	return slot == KEYMAP_NONE ? NULL : t->clients[slot];
 }
 
+struct tunnel_client *tunnel_find_at(const struct tunnel *t, const struct ip_addr *ip)
+{
+	uint32_t slot = keymap_get(t->by_addr, ip->bytes);
+
+	return slot == KEYMAP_NONE || !ip_is_tunnel(ip) ? NULL : t->clients[slot];
+}
+
 /* Drop what has expired at @now_us, note when the rest does. Returns @c or NULL, like
  * clients_changed(). */
 static struct tunnel_client *expire_client(struct tunnel *t, struct tunnel_client *c,

@@ -90,6 +90,9 @@ bool tunnel_take_gone(struct tunnel *t, struct uuid *client);
 
 struct tunnel_client *tunnel_find(struct tunnel *t, const struct uuid *client);
 
+/* By tunnel address, either family. */
+struct tunnel_client *tunnel_find_at(const struct tunnel *t, const struct ip_addr *ip);
+
 /* The caller's handle for the client's connection; survives re-authorization, NULL at first. */
 void tunnel_client_set_owner(struct tunnel_client *c, void *owner);
 void *tunnel_client_owner(const struct tunnel_client *c);

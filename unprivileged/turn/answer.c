@@ -191,6 +191,7 @@ static void allocate_success(struct turn *t, const struct stun_msg *msg, uint64_
 	t->state = TURN_READY;
 	t->tried_other = false;
 	t->deletion_tried = false;
+	t->allocated_on = t->heard_on;
 	t->refresh_us = add_us(now_us, msg->lifetime_s * US_PER_S / 2);
 	t->expires_us = add_us(now_us, msg->lifetime_s * US_PER_S);
 	learn(t, TURN_SLOT_RELAY_V4, CANDIDATE_RELAY, IP_V4, &msg->relayed_v4, &msg->relayed_v4);
@@ -315,7 +316,10 @@ void turn_answer(struct turn *t, const uint8_t *buf, size_t len, const struct en
 	id = turn_request_match(t, &msg, src);
 	if (id == TURN_NO_REQUEST || (msg.class == STUN_ERROR && msg.error_code == 0))
 		return;
+	t->heard_on = *dst;
 	if (id == TURN_REQUEST_BINDING_V4 || id == TURN_REQUEST_BINDING_V6) {
+		if (id == t->doubted)
+			t->doubted = TURN_NO_REQUEST;
 		binding_answer(t, id, &msg, dst, now_us);
 		return;
 	}
@@ -323,6 +327,8 @@ void turn_answer(struct turn *t, const uint8_t *buf, size_t len, const struct en
 	if (!is_signed && !may_be_unsigned(&msg))
 		return;
 	sample_rtt(t, &t->requests[id], now_us);
+	if (is_signed)
+		t->doubted = TURN_NO_REQUEST;
 	if (id == TURN_REQUEST_DRAW)
 		draw_answer(t, &msg, now_us);
 	else if (!is_signed)

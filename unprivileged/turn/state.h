@@ -20,7 +20,7 @@ enum turn_state {
 	TURN_PROBING,
 	TURN_ALLOCATING, /* Allocate or the deletion before it in flight, or due at allocate_us */
 	TURN_READY,
-	TURN_SUSPENDED,
+	TURN_SUSPENDED, /* refused, or no address has a way out */
 	TURN_DROPPED,
 	TURN_CLOSED, /* after TURN_INPUT_DELETE */
 };
@@ -89,6 +89,11 @@ struct turn {
 	uint8_t active;      /* family of the address in use, IP_NONE before and after */
 	bool tried_other;    /* the other address has had its chance since the last allocation */
 	bool deletion_tried; /* rule 4 of spec 6.2: one deletion per allocation */
+	bool barred[2];      /* v4, v6: no way out */
+	bool away;           /* no way out for anything */
+	uint16_t doubted;    /* the request whose series went unanswered; TURN_NO_REQUEST */
+	struct endpoint heard_on;     /* our address that the newest answer came to */
+	struct endpoint allocated_on; /* the same of the answer that made the allocation */
 
 	uint8_t nonce[STUN_MAX_NONCE];
 	size_t nonce_len;
@@ -120,6 +125,11 @@ struct turn {
 static inline const struct endpoint *turn_address(const struct turn *t, uint8_t family)
 {
 	return family == IP_V4 ? &t->v4 : &t->v6;
+}
+
+static inline unsigned turn_index_of(uint8_t family)
+{
+	return family == IP_V6;
 }
 
 static inline uint16_t turn_binding_of(uint8_t family)

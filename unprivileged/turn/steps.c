@@ -11,9 +11,14 @@ static bool has(const struct endpoint *ep)
 	return ep->ip.family != IP_NONE;
 }
 
+static bool reachable(const struct turn *t, uint8_t family)
+{
+	return has(turn_address(t, family)) && !t->barred[turn_index_of(family)];
+}
+
 static void probe_one(struct turn *t, uint8_t family, uint64_t now_us)
 {
-	if (!has(turn_address(t, family)))
+	if (!reachable(t, family))
 		return;
 	t->last_binding_us = now_us;
 	turn_request_start(t, turn_binding_of(family), family, now_us);
@@ -26,6 +31,10 @@ void turn_probe(struct turn *t, uint64_t now_us)
 	t->deletion_tried = false;
 	probe_one(t, IP_V4, now_us);
 	probe_one(t, IP_V6, now_us);
+	if (!reachable(t, IP_V4) && !reachable(t, IP_V6)) {
+		t->state = TURN_SUSPENDED;
+		t->rtt_us = 0;
+	}
 }
 
 void turn_allocate(struct turn *t, uint64_t now_us)
@@ -60,6 +69,7 @@ void turn_invalidate(struct turn *t)
 	for (uint16_t i = 0; i < t->channels.top; i++)
 		turn_request_cancel(t, (uint16_t)(TURN_REQUEST_CHANNEL + i));
 	turn_channels_clear(&t->channels);
+	t->doubted = TURN_NO_REQUEST;
 	t->current[TURN_SLOT_RELAY_V4] = (struct candidate){.kind = CANDIDATE_RELAY};
 	t->current[TURN_SLOT_RELAY_V6] = (struct candidate){.kind = CANDIDATE_RELAY};
 	t->allocate_us = NEVER_US;
@@ -71,7 +81,7 @@ void turn_lose_path(struct turn *t, uint64_t now_us)
 {
 	uint8_t other = t->active == IP_V4 ? IP_V6 : IP_V4;
 
-	if (t->tried_other || !has(turn_address(t, other))) {
+	if (t->tried_other || !reachable(t, other)) {
 		turn_drop(t);
 		return;
 	}
@@ -83,6 +93,68 @@ void turn_lose_path(struct turn *t, uint64_t now_us)
 	t->tried_other = true;
 	t->deletion_tried = false;
 	probe_one(t, other, now_us);
+}
+
+/* What was learnt of our address, unless it was learnt at @local. */
+static void forget_direct(struct turn *t, uint8_t family, const struct endpoint *local)
+{
+	bool v4 = family == IP_V4;
+	struct candidate *host = &t->current[v4 ? TURN_SLOT_HOST_V4 : TURN_SLOT_HOST_V6];
+	struct candidate *srflx = &t->current[v4 ? TURN_SLOT_SRFLX_V4 : TURN_SLOT_SRFLX_V6];
+
+	if (!local || !endpoint_eq(&host->base, local))
+		*host = (struct candidate){.kind = CANDIDATE_HOST};
+	if (!local || !endpoint_eq(&srflx->base, local))
+		*srflx = (struct candidate){.kind = CANDIDATE_SRFLX};
+}
+
+/* Whether the allocation, or the attempt to get one, went over a 5-tuple that is no more. */
+static bool is_void(const struct turn *t, const struct turn_egress how[2])
+{
+	const struct turn_egress *e = &how[turn_index_of(t->active)];
+
+	if (t->active == IP_NONE || t->state == TURN_SUSPENDED)
+		return true;
+	return e->moved &&
+	       !(t->state == TURN_READY && e->out && endpoint_eq(&e->local, &t->allocated_on));
+}
+
+/*
+ * The nonce stays: it is the relay's, and one that is bound to our old address costs no more than
+ * having none.
+ */
+void turn_roam(struct turn *t, const struct turn_egress how[2], uint64_t now_us)
+{
+	static const uint8_t families[] = {IP_V4, IP_V6};
+
+	if (turn_is_over(t) || (!how[0].moved && !how[1].moved))
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		if (!how[i].moved)
+			continue;
+		t->barred[i] = !how[i].out;
+		turn_request_cancel(t, turn_binding_of(families[i]));
+		forget_direct(t, families[i], how[i].out ? &how[i].local : NULL);
+	}
+	if (is_void(t, how)) {
+		turn_invalidate(t);
+		t->tried_other = false;
+		turn_probe(t, now_us);
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		if (how[i].moved)
+			probe_one(t, families[i], now_us);
+}
+
+void turn_forget_local(struct turn *t, const struct ip_addr *ip)
+{
+	for (int slot = TURN_SLOT_HOST_V4; slot <= TURN_SLOT_SRFLX_V6 && !turn_is_over(t); slot++) {
+		struct candidate *c = &t->current[slot];
+
+		if (ip_eq(&c->base.ip, ip))
+			*c = (struct candidate){.kind = c->kind};
+	}
 }
 
 void turn_drop(struct turn *t)

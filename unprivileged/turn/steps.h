@@ -7,7 +7,8 @@
 
 #include "turn/state.h"
 
-/* Forget the address in use and ask all addresses that the relay has. */
+/* Forget the address in use and ask all addresses of the relay that have a way out; without any,
+ * wait for a roam. */
 void turn_probe(struct turn *t, uint64_t now_us);
 
 /* Allocate over the address in use, now. */
@@ -26,6 +27,12 @@ void turn_invalidate(struct turn *t);
 void turn_lose_path(struct turn *t, uint64_t now_us);
 
 void turn_drop(struct turn *t);
+
+/* Our way to the relay's addresses has changed. */
+void turn_roam(struct turn *t, const struct turn_egress how[2], uint64_t now_us);
+
+/* Our address @ip is no more. */
+void turn_forget_local(struct turn *t, const struct ip_addr *ip);
 
 /* A channel to @peer for connection @owner, now or after the allocation. */
 void turn_bind(struct turn *t, const struct endpoint *peer, uint32_t owner, uint64_t now_us);

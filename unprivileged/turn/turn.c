@@ -90,8 +90,41 @@ static void on_delete(struct turn *t, uint64_t now_us)
 	turn_request_start_once(t, TURN_REQUEST_REFRESH, family, now_us);
 }
 
-static void on_give_up(struct turn *t, uint64_t now_us, uint8_t family)
+/*
+ * A series that began with an outage of eight seconds ends just behind it: so an allocation has one
+ * Binding more to answer, while the request begins anew.
+ */
+static bool may_doubt(const struct turn *t, uint16_t id)
 {
+	const struct turn_request *r = &t->requests[id];
+
+	return t->state == TURN_READY && t->active == r->family && r->tries_max == TURN_TRIES &&
+	       t->doubted == TURN_NO_REQUEST;
+}
+
+static void doubt(struct turn *t, uint16_t id, uint64_t now_us)
+{
+	uint16_t binding = turn_binding_of(t->active);
+
+	t->doubted = id;
+	if (id != binding)
+		turn_request_start(t, id, t->active, now_us);
+	if (!t->requests[binding].pending)
+		turn_request_start_once(t, binding, t->active, now_us);
+}
+
+static void on_give_up(struct turn *t, uint64_t now_us, uint16_t id)
+{
+	uint8_t family = t->requests[id].family;
+
+	if (t->away) {
+		turn_request_start(t, id, family, now_us);
+		return;
+	}
+	if (may_doubt(t, id)) {
+		doubt(t, id, now_us);
+		return;
+	}
 	if (t->active != IP_NONE) {
 		if (t->active == family)
 			turn_lose_path(t, now_us);
@@ -104,15 +137,13 @@ static void on_give_up(struct turn *t, uint64_t now_us, uint8_t family)
 
 static void on_due(struct turn *t, uint16_t id, uint64_t now_us)
 {
-	uint8_t family = t->requests[id].family;
-
 	BUG_ON(!t->requests[id].pending && id < TURN_REQUEST_CHANNEL);
 	if (!t->requests[id].pending) {
 		turn_refresh_channel(t, (uint16_t)(id - TURN_REQUEST_CHANNEL), now_us);
 		return;
 	}
 	if (!turn_request_due(t, id, now_us))
-		on_give_up(t, now_us, family);
+		on_give_up(t, now_us, id);
 }
 
 /* When the active address wants a Binding; never while one is in flight. */
@@ -168,6 +199,12 @@ void turn_handle(struct turn *turn, const struct turn_input *in, uint64_t now_us
 	case TURN_INPUT_REFRESH:
 		on_refresh(turn, now_us);
 		break;
+	case TURN_INPUT_ROAM:
+		turn_roam(turn, in->u.roam, now_us);
+		break;
+	case TURN_INPUT_LOCAL_DEAD:
+		turn_forget_local(turn, &in->u.local_dead);
+		break;
 	case TURN_INPUT_DELETE:
 		on_delete(turn, now_us);
 		break;
@@ -183,8 +220,8 @@ static bool same_candidate(const struct candidate *a, const struct candidate *b)
 	       a->relay_family == b->relay_family;
 }
 
-/* The next difference between what is known and what the caller knows. Only relay candidates are
- * ever withdrawn. */
+/* The next difference between what is known and what the caller knows. A host or reflexive
+ * candidate that another one replaces is not withdrawn. */
 static bool poll_candidate(struct turn *t, struct turn_output *out)
 {
 	for (int slot = 0; slot < TURN_SLOTS; slot++) {
@@ -193,10 +230,11 @@ static bool poll_candidate(struct turn *t, struct turn_output *out)
 
 		if (same_candidate(now, told))
 			continue;
-		if (told->addr.ip.family != IP_NONE && told->kind == CANDIDATE_RELAY) {
+		if (told->addr.ip.family != IP_NONE &&
+		    (told->kind == CANDIDATE_RELAY || now->addr.ip.family == IP_NONE)) {
 			out->kind = TURN_OUTPUT_LOST;
 			out->u.lost = *told;
-			*told = (struct candidate){.kind = CANDIDATE_RELAY};
+			*told = (struct candidate){.kind = told->kind};
 			return true;
 		}
 		out->kind = TURN_OUTPUT_CANDIDATE;
@@ -243,6 +281,11 @@ uint64_t turn_deadline(const struct turn *turn)
 	if (!turn->requests[TURN_REQUEST_REFRESH].pending)
 		at_us = min_u64(at_us, turn->refresh_us);
 	return at_us;
+}
+
+void turn_set_away(struct turn *turn, bool away)
+{
+	turn->away = away;
 }
 
 const struct uuid *turn_id(const struct turn *turn)

@@ -39,13 +39,23 @@ struct turn_config {
 };
 
 enum turn_input_kind {
-	TURN_INPUT_DATAGRAM, /* a STUN message from one of the relay's addresses */
-	TURN_INPUT_BIND,     /* bind a channel to a peer (signalled candidate, or a first send) */
-	TURN_INPUT_REFRESH,  /* the relay set changed elsewhere: probe that this one is alive
-				[spec 6.6] */
-	TURN_INPUT_DELETE,   /* shutdown: one signed Refresh LIFETIME 0, answer not awaited; nothing
-				else comes after it */
+	TURN_INPUT_DATAGRAM,   /* a STUN message from one of the relay's addresses */
+	TURN_INPUT_BIND,       /* bind a channel to a peer (signalled candidate, or a first send) */
+	TURN_INPUT_REFRESH,    /* the relay set changed elsewhere: probe that this one is alive
+				  [spec 6.6] */
+	TURN_INPUT_ROAM,       /* how we reach the relay's addresses has changed */
+	TURN_INPUT_LOCAL_DEAD, /* an address of ours is no more: what was learnt on it is void */
+	TURN_INPUT_DELETE, /* shutdown: one signed Refresh LIFETIME 0, answer not awaited; nothing
+			      else comes after it */
 	TURN_INPUT_TIMEOUT,
+};
+
+/* How one of the relay's addresses is reached now. */
+struct turn_egress {
+	bool moved; /* otherwise than before: what is known of the old 5-tuple is void */
+	bool out;   /* there is a way */
+	/* Where we send from, if known: what was made from there already lives on. */
+	struct endpoint local;
 };
 
 struct turn_input {
@@ -61,6 +71,8 @@ struct turn_input {
 			struct endpoint peer;
 			uint32_t owner; /* connection tag, for the cap of channels per connection */
 		} bind;
+		struct turn_egress roam[2]; /* v4, v6 */
+		struct ip_addr local_dead;
 	} u;
 };
 
@@ -68,9 +80,10 @@ enum turn_output_kind {
 	TURN_OUTPUT_TRANSMIT,  /* to dst, source left to the factory */
 	TURN_OUTPUT_CANDIDATE, /* a new host, srflx or relay candidate (priority 0: the agent sets
 				  it) */
-	TURN_OUTPUT_LOST,      /* relay candidates are void; withdraw them from every connection */
-	TURN_OUTPUT_DROPPED,   /* the relay is dead to us; free it (after TURN_OUTPUT_LOST where it
-				  had candidates) */
+	TURN_OUTPUT_LOST, /* a candidate is void: a relay one with its allocation, the others with
+			     the address of ours that they were learnt on */
+	TURN_OUTPUT_DROPPED, /* the relay is dead to us; free it (after TURN_OUTPUT_LOST where it
+				had candidates) */
 };
 
 struct turn_output {
@@ -95,13 +108,17 @@ void turn_handle(struct turn *turn, const struct turn_input *in, uint64_t now_us
 bool turn_poll(struct turn *turn, struct turn_output *out);
 uint64_t turn_deadline(const struct turn *turn);
 
+/* While the host has no way out at all, silence proves nothing: requests are repeated, none is
+ * given up. */
+void turn_set_away(struct turn *turn, bool away);
+
 const struct uuid *turn_id(const struct turn *turn);
 bool turn_has_address(const struct turn *turn, const struct endpoint *ep);
 /* The relay's configured addresses, family IP_NONE where it has none. */
 void turn_addresses(const struct turn *turn, struct endpoint *v4, struct endpoint *v6);
 bool turn_same_config(const struct turn *turn, const struct turn_config *cfg);
 
-/* Smoothed round-trip time; 0 before the first answer. */
+/* Smoothed round-trip time; 0 before the first answer, and while no address has a way out. */
 uint64_t turn_rtt_us(const struct turn *turn);
 
 /* The candidates known now: up to six, relay ones included. Returns the number written. */

@@ -172,7 +172,7 @@ def probe(fd):
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
-def test_lookup_socket_reads_routes_and_writes_nothing(start):
+def test_t38_lookup_socket_reads_routes_and_writes_nothing(start):
     harness.ip("link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
     harness.ip("link", "set", "veth0", "up")
     harness.ip("neigh", "add", "10.1.1.1", "lladdr", "02:00:00:00:00:01", "dev", "veth0")

@@ -1,5 +1,6 @@
 #include "tests/fuzz/gateway/world.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,6 @@ static void check_relay_message(struct world *w, const struct txq_key *key, cons
 {
 	struct stun_msg msg;
 
-	BUG_ON(key->src.ip.family != IP_NONE); /* the kernel's choice */
 	if (data[0] >= 0x40) {
 		BUG_ON(len < TURN_CHANNEL_HEADER ||
 		       len - TURN_CHANNEL_HEADER != (size_t)(data[2] << 8 | data[3]));
@@ -130,22 +130,38 @@ static void check_relay_message(struct world *w, const struct txq_key *key, cons
 	remember(w->to_relay, &w->n_to_relay, key, data, len);
 }
 
+/* The factory's choice of this moment, or none where it has none. */
+static void check_chosen_source(const struct world *w, const struct txq_key *key)
+{
+	const struct ip_addr *source = &w->source[key->dst.ip.family == IP_V6];
+
+	if (key->src.ip.family == IP_NONE) {
+		BUG_ON(key->generation != 0);
+		return;
+	}
+	BUG_ON(key->generation != factory_generation(w->factory));
+	BUG_ON(key->src.ip.family != key->dst.ip.family || !ip_eq(source, &key->src.ip));
+}
+
 static void check_sent(struct world *w, const struct txq_key *key, const uint8_t *data, size_t len)
 {
 	int to = world_ip_index(&key->dst.ip);
 	struct stun_msg msg;
 
 	w->outputs++;
-	BUG_ON(to < 0 || to >= HOST_V4 || key->dst.port == 0 || len == 0 ||
-	       len > GATEWAY_MAX_UDP_PAYLOAD);
-	if (to <= 2 && key->dst.port == TURN_PORT && key->src.ip.family == IP_NONE) {
+	BUG_ON(to < 0 || to > HOST_V6 || (to >= HOST_V4 && !w->moved) || key->dst.port == 0 ||
+	       len == 0 || len > GATEWAY_MAX_UDP_PAYLOAD);
+	if (key->src.ip.family == IP_NONE || key->generation != 0) {
+		check_chosen_source(w, key);
+		BUG_ON(to > 2 || key->dst.port != TURN_PORT);
 		check_relay_message(w, key, data, len);
 		return;
 	}
 	if (wg_classify(data, len) == WG_COOKIE_REPLY && to == w->cookie_to)
 		return;
 	BUG_ON(!w->allowed[to]);
-	BUG_ON(key->src.port != PORT || key->src.ip.family != key->dst.ip.family);
+	BUG_ON(key->src.port != w->host[key->src.ip.family == IP_V6].port ||
+	       key->src.ip.family != key->dst.ip.family);
 	if (wg_classify(data, len) != WG_NOT_WIREGUARD) {
 		clients_hear(w, data, len);
 		return;
@@ -309,7 +325,7 @@ void world_deliver(struct world *w, const struct endpoint *src, const uint8_t *d
 	if (len > BUFFER)
 		return;
 	memcpy(in.data, data, len);
-	in.dst = world_at(src->ip.family == IP_V4 ? HOST_V4 : HOST_V6, PORT);
+	in.dst = w->host[src->ip.family == IP_V6];
 	gateway_udp_in(w->g, &in, 1, w->tun, w->now_us);
 	take_packets(w);
 	w->now_us++;
@@ -366,7 +382,7 @@ void world_raw(struct world *w, struct reader *r)
 	}
 	if (in.len == 0)
 		return;
-	in.dst = world_at(src.ip.family == IP_V4 ? HOST_V4 : HOST_V6, PORT);
+	in.dst = w->host[src.ip.family == IP_V6];
 	w->cookie_to = world_ip_index(&src.ip);
 	gateway_udp_in(w->g, &in, 1, w->tun, w->now_us);
 	take_packets(w);
@@ -374,12 +390,108 @@ void world_raw(struct world *w, struct reader *r)
 	world_drain(w);
 }
 
+/* --- the network --- */
+
+static void lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out)
+{
+	const struct world *w = ctx;
+	const struct ip_addr *source = &w->source[dst->family == IP_V6];
+
+	(void)scope;
+	out->type = 1;
+	out->error = source->family == IP_NONE ? ENETUNREACH : 0;
+	out->prefsrc = *source;
+	out->ifindex = source->bytes[3];
+}
+
+/* One of our two addresses of the family, or none. */
+void world_network(struct world *w, struct reader *r)
+{
+	uint8_t what = rd_u8(r);
+	unsigned int f = what & 1;
+
+	w->moved = true;
+	if ((what & 6) == 0) {
+		w->source[f] = (struct ip_addr){.family = IP_NONE};
+	} else {
+		w->source[f] = world_at(f == 0 ? HOST_V4 : HOST_V6, PORT).ip;
+		w->source[f].bytes[f == 0 ? 3 : 15] ^= what & 2 ? 0x40 : 0;
+		w->host[f].ip = w->source[f];
+	}
+	factory_flush(w->factory, FACTORY_CAUSE_ROUTE);
+}
+
+/* Everything that leaves is counted once. */
+void world_egress(struct world *w)
+{
+	struct gateway_egress e;
+
+	gateway_egress(w->g, &e, w->now_us);
+	BUG_ON(e.live != e.kept + e.moved + e.lost || e.rerouted > e.kept);
+	BUG_ON(e.live > 2 * PORTAL_MAX_RELAYS + PLACES);
+	world_drain(w);
+}
+
+/* Nobody loses a connection to it. */
+void world_roam(struct world *w)
+{
+	struct gateway_input in = {.kind = GATEWAY_IN_ROAM};
+	struct gateway_snapshot before, after;
+	struct gateway_egress e;
+
+	world_pass_time(w, 0);
+	gateway_snapshot(w->g, &before);
+	world_handle(w, &in);
+	gateway_snapshot(w->g, &after);
+	BUG_ON(before.connections != after.connections || before.grants != after.grants ||
+	       before.relays != after.relays);
+	/* What it has carried out is not found again. */
+	gateway_egress(w->g, &e, w->now_us);
+	world_handle(w, &in);
+	gateway_egress(w->g, &e, w->now_us);
+	BUG_ON(e.moved > 0 || (e.lost > 0 && e.kept > 0));
+}
+
+void world_local_dead(struct world *w, struct reader *r)
+{
+	struct gateway_input in = {.kind = GATEWAY_IN_LOCAL_DEAD};
+	uint8_t what = rd_u8(r);
+
+	w->moved = true;
+	in.u.local_dead = w->host[what & 1].ip;
+	if (what & 2)
+		in.u.local_dead.bytes[what & 1 ? 15 : 3] ^= 0x40;
+	world_handle(w, &in);
+}
+
+void world_socket(struct world *w, struct reader *r)
+{
+	struct gateway_input in = {.kind = GATEWAY_IN_SOCKET};
+	uint8_t what = rd_u8(r);
+	unsigned int f = what & 1;
+
+	w->moved = true;
+	in.u.socket.family = f == 0 ? IP_V4 : IP_V6;
+	in.u.socket.was_port = w->host[f].port;
+	w->host[f].port = (uint16_t)(PORT + (what >> 1 & 3));
+	in.u.socket.port = w->host[f].port;
+	world_handle(w, &in);
+}
+
 void world_set_up(struct world *w)
 {
 	struct gateway_config cfg = {.max_clients = PLACES};
 	struct wg_config client = {.max_peers = 1};
+	struct factory_config factory = {.lookup = lookup, .ctx = w, .tun_name = "tun-firezone"};
 
 	BUG_ON(sodium_init() < 0);
+	for (unsigned int f = 0; f < 2; f++) {
+		w->host[f] = world_at(f == 0 ? HOST_V4 : HOST_V6, PORT);
+		w->source[f] = w->host[f].ip;
+	}
+	factory.rng = rng_from_seed(&w->factory_seed, 9);
+	w->factory = factory_new(&factory);
+	BUG_ON(!w->factory);
 	w->now_us = 5 * US_PER_S;
 	w->wall_us = UINT64_C(1790000000) * US_PER_S;
 	w->cookie_to = -1;
@@ -392,6 +504,7 @@ void world_set_up(struct world *w)
 	cfg.rng = rng_from_seed(&w->seed, 1);
 	cfg.arena = w->arena;
 	cfg.txq = w->txq;
+	cfg.factory = w->factory;
 	w->g = gateway_new(&cfg, w->now_us);
 	BUG_ON(!w->g);
 	client.arena = w->client_arena;
@@ -409,6 +522,7 @@ void world_set_up(struct world *w)
 void world_tear_down(struct world *w)
 {
 	gateway_free(w->g);
+	factory_free(w->factory);
 	for (unsigned int i = 0; i < CLIENTS; i++)
 		wg_free(w->clients[i].wg);
 	BUG_ON(secret_slots_free(w->arena) != SLOTS ||

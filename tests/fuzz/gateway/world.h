@@ -53,10 +53,16 @@ struct world {
 	struct txq *txq;
 	struct coalescer *tun;
 	struct secret_arena *arena, *client_arena;
-	struct rng_seeded seed;
+	struct rng_seeded seed, factory_seed;
 	struct client clients[CLIENTS];
 	uint64_t now_us, wall_us;
 	bool joined, shut_down, had_init;
+	/* Where our datagrams arrive, v4 and v6, and what the kernel would choose to send from;
+	 * family IP_NONE: it has no route. */
+	struct factory *factory;
+	struct endpoint host[2];
+	struct ip_addr source[2];
+	bool moved; /* what was our address may be somebody else's */
 	/* What may happen, at most: each only ever errs on the generous side. */
 	struct grant grants[CLIENTS][RESOURCES];
 	bool has_addr[CLIENTS][CLIENTS + 1]; /* may have had this tunnel address */
@@ -89,6 +95,13 @@ struct endpoint world_any_endpoint(struct reader *r, bool sendable);
 
 /* A length of at most @max, of the bytes that follow: one byte, or two where more is possible. */
 size_t world_length(struct reader *r, size_t max);
+
+/* The network changes; what the loop does about it. */
+void world_network(struct world *w, struct reader *r);
+void world_egress(struct world *w);
+void world_roam(struct world *w);
+void world_local_dead(struct world *w, struct reader *r);
+void world_socket(struct world *w, struct reader *r);
 
 /* Look at everything that the core has to say. */
 void world_drain(struct world *w);

@@ -15,7 +15,9 @@ enum {
 	HEADER = 12,
 	CLASS_IN = 1,
 	COUNT_ANSWERS = 6,
-	COUNT_AUTHORITY = 8
+	COUNT_AUTHORITY = 8,
+	COUNT_ADDITIONAL = 10,
+	RR_OPT = 41
 };
 
 static void put(struct message *m, const void *from, size_t n)
@@ -111,6 +113,16 @@ void add_soa(struct message *m, const char *owner, uint32_t ttl, uint32_t minimu
 		put_u32(m, 3600);
 	put_u32(m, minimum);
 	count(m, COUNT_AUTHORITY);
+}
+
+void add_opt(struct message *m, uint8_t upper)
+{
+	put_name(m, "");
+	put_u16(m, RR_OPT);
+	put_u16(m, 1232);
+	put_u32(m, (uint32_t)upper << 24);
+	put_u16(m, 0);
+	count(m, COUNT_ADDITIONAL);
 }
 
 uint16_t asked(const uint8_t *query, size_t len, char *name)

@@ -13,11 +13,15 @@ enum {
 	RR_SOA = 6,
 	RR_AAAA = 28,
 	FLAG_QR = 0x8000,
+	FLAG_AA = 0x0400,
 	FLAG_TC = 0x0200,
 	FLAG_RD_RA = 0x0180,
 	ANSWERED = FLAG_QR | FLAG_RD_RA,
-	NXDOMAIN = 3,
+	FORMERR = 1,
 	SERVFAIL = 2,
+	NXDOMAIN = 3,
+	NOTIMP = 4,
+	REFUSED = 5,
 };
 
 struct message {
@@ -37,6 +41,9 @@ void add_record(struct message *m, const char *owner, uint16_t type, uint32_t tt
 
 /* A SOA record in the authority section. */
 void add_soa(struct message *m, const char *owner, uint32_t ttl, uint32_t minimum);
+
+/* EDNS with the upper bits of the answer's code. */
+void add_opt(struct message *m, uint8_t upper);
 
 /* The name and type that a query asks for. @name has room for 256 bytes. */
 uint16_t asked(const uint8_t *query, size_t len, char *name);

@@ -13,8 +13,7 @@
 #include "dns/message.h"
 
 enum {
-	ID = 0x1234,
-	RCODE_REFUSED = 5
+	ID = 0x1234
 };
 
 static const char name[] = "portal.example";
@@ -57,6 +56,17 @@ static void query_asks_recursively_with_edns(void **state)
 	assert_string_equal(got, name);
 	/* OPT: root, type 41, UDP size 1232. */
 	assert_memory_equal(buf + 32, ((const uint8_t[]){0, 0, 41, 1232 >> 8, 1232 & 255}), 5);
+}
+
+static void plain_query_is_the_same_without_edns(void **state)
+{
+	uint8_t buf[DNS_MAX_QUERY], plain[DNS_MAX_QUERY];
+	size_t len = dns_query_write(buf, sizeof(buf), ID, name, DNS_AAAA);
+
+	(void)state;
+	assert_int_equal(dns_query_write_plain(plain, sizeof(plain), ID, name, DNS_AAAA), len - 11);
+	buf[11] = 0; /* no additional record */
+	assert_memory_equal(buf, plain, len - 11);
 }
 
 static void longest_name_fits_and_one_beyond_does_not(void **state)
@@ -238,9 +248,59 @@ static void truncation_and_rcode_are_told(void **state)
 	(void)state;
 	assert_true(reads(&a, &m, name, DNS_A));
 	assert_true(a.truncated);
-	m = message_of(ID, ANSWERED | RCODE_REFUSED, name, RR_A);
+	m = message_of(ID, ANSWERED | REFUSED, name, RR_A);
 	assert_true(reads(&a, &m, name, DNS_A));
-	assert_int_equal(a.rcode, RCODE_REFUSED);
+	assert_int_equal(a.rcode, REFUSED);
+}
+
+static void upper_bits_of_the_code_are_in_edns(void **state)
+{
+	struct message m = message_of(ID, ANSWERED, name, RR_A);
+	struct dns_answer a = {.n = 9};
+
+	(void)state;
+	add_opt(&m, 1);
+	assert_true(reads(&a, &m, name, DNS_A));
+	assert_int_equal(a.rcode, DNS_BADVERS);
+	assert_false(a.referral);
+}
+
+static void server_that_cannot_read_the_query_may_leave_the_question_out(void **state)
+{
+	struct dns_answer a = {.n = 9};
+
+	(void)state;
+	for (unsigned rcode = 0; rcode < 16; rcode++) {
+		struct message m = message_of(ID, (uint16_t)(ANSWERED | rcode), NULL, 0);
+
+		assert_int_equal(reads(&a, &m, name, DNS_A), rcode == FORMERR || rcode == NOTIMP);
+		m = message_of(ID + 1, (uint16_t)(ANSWERED | rcode), NULL, 0);
+		assert_false(reads(&a, &m, name, DNS_A));
+	}
+}
+
+static void referral_says_nothing_of_the_name(void **state)
+{
+	static const uint16_t says[] = {ANSWERED, FLAG_QR | FLAG_AA, FLAG_QR | NXDOMAIN,
+					FLAG_QR | SERVFAIL};
+	struct message m = message_of(ID, FLAG_QR, name, RR_A);
+	struct dns_answer a = {.n = 9};
+
+	(void)state;
+	assert_true(reads(&a, &m, name, DNS_A));
+	assert_true(a.referral);
+	add_soa(&m, "example", 60, 60);
+	assert_true(reads(&a, &m, name, DNS_A));
+	assert_false(a.referral);
+	for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
+		m = message_of(ID, says[i], name, RR_A);
+		assert_true(reads(&a, &m, name, DNS_A));
+		assert_false(a.referral);
+	}
+	m = message_of(ID, FLAG_QR, name, RR_A);
+	add_record(&m, name, RR_CNAME, 60, "b.example");
+	assert_true(reads(&a, &m, name, DNS_A));
+	assert_false(a.referral);
 }
 
 static void answers_to_something_else_are_refused(void **state)
@@ -294,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(query_asks_recursively_with_edns),
+	    cmocka_unit_test(plain_query_is_the_same_without_edns),
 	    cmocka_unit_test(longest_name_fits_and_one_beyond_does_not),
 	    cmocka_unit_test(what_is_no_name_makes_no_query),
 	    cmocka_unit_test(addresses_and_smallest_ttl_are_read),
@@ -306,6 +367,9 @@ int main(void)
 	    cmocka_unit_test(no_such_name_lasts_as_long_as_the_soa_says_but_not_for_long),
 	    cmocka_unit_test(long_ttls_are_cut_and_negative_ones_are_zero),
 	    cmocka_unit_test(truncation_and_rcode_are_told),
+	    cmocka_unit_test(upper_bits_of_the_code_are_in_edns),
+	    cmocka_unit_test(server_that_cannot_read_the_query_may_leave_the_question_out),
+	    cmocka_unit_test(referral_says_nothing_of_the_name),
 	    cmocka_unit_test(answers_to_something_else_are_refused),
 	    cmocka_unit_test(every_truncated_datagram_is_refused),
 	    cmocka_unit_test(pointer_loop_is_refused),

@@ -86,6 +86,28 @@ static void paths_and_ecn_do_not_break_each_others_batches(void **state)
 	txq_free(q);
 }
 
+/* One that somebody fixed is not resolved again when it fails; one that was chosen is. */
+static void fixed_and_chosen_sources_do_not_share_a_batch(void **state)
+{
+	const uint8_t data[100] = {0};
+	struct sink s = {.n = 0};
+	struct txq *q = txq_new(take, &s);
+	struct txq_key key = key_to(1);
+
+	(void)state;
+	key.src.ip = key_to(9).dst.ip;
+	for (uint64_t generation = 0; generation < 3; generation++) {
+		key.generation = generation;
+		txq_send(q, &key, data, sizeof(data));
+		txq_send(q, &key, data, sizeof(data));
+	}
+	txq_flush(q);
+	assert_int_equal(s.n, 3);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(s.batches[i].key.generation, i);
+	txq_free(q);
+}
+
 static void batch_ends_at_64_segments_and_at_the_byte_limit(void **state)
 {
 	struct sink s = {.n = 0};
@@ -146,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(equal_sizes_share_a_batch_and_a_shorter_one_ends_it),
 	    cmocka_unit_test(paths_and_ecn_do_not_break_each_others_batches),
+	    cmocka_unit_test(fixed_and_chosen_sources_do_not_share_a_batch),
 	    cmocka_unit_test(batch_ends_at_64_segments_and_at_the_byte_limit),
 	    cmocka_unit_test(seventeenth_path_flushes_one_other),
 	    cmocka_unit_test(undone_datagram_is_not_sent_and_scratch_before_the_first_is_there),

@@ -1,5 +1,6 @@
 #include "world.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,16 +47,48 @@ static void flush(void *ctx, const struct txq_batch *batch)
 	}
 }
 
-struct world *world_new(void)
+static void lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out)
+{
+	struct world *w = ctx;
+	unsigned int f = dst->family == IP_V6;
+	bool relay = ip_eq(dst, &w->relay.ip) || ip_eq(dst, &w->relay6.ip);
+	const struct ip_addr *source = &w->net.source[f];
+
+	(void)scope;
+	w->lookups++;
+	if (relay && w->net.relay_source[f].family != IP_NONE)
+		source = &w->net.relay_source[f];
+	if (source->family == IP_NONE) {
+		out->error = ENETUNREACH;
+		return;
+	}
+	out->type = 1;
+	out->prefsrc = *source;
+	out->gateway = w->net.gateway[f];
+	out->ifindex = w->net.ifindex;
+}
+
+static struct world *new_world(uint32_t max_clients, bool roaming)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct gateway_config cfg = {.max_clients = 8};
+	struct gateway_config cfg = {.max_clients = max_clients};
 	struct wg_config client = {.max_peers = 1};
+	struct factory_config factory = {.lookup = lookup, .ctx = w, .tun_name = "tun-firezone"};
 
 	assert_non_null(w);
+	w->host = ep("192.0.2.10:52625");
+	w->host6 = ep("[2001:db8:1::10]:52625");
+	if (roaming) {
+		w->net.source[0] = w->host.ip;
+		w->net.ifindex = 2;
+		factory.rng = rng_from_seed(&w->factory_seed, 3);
+		w->factory = factory_new(&factory);
+		assert_non_null(w->factory);
+		cfg.factory = w->factory;
+	}
 	w->now_us = 5 * US_PER_S;
 	w->wall_us = UINT64_C(1790000000) * US_PER_S;
-	w->arena = secret_arena_new(128);
+	w->arena = secret_arena_new(96 + GATEWAY_SECRETS_PER_CLIENT * max_clients);
 	w->txq = txq_new(flush, w);
 	w->tun = coalescer_new(256, false, false);
 	cfg.unix_us = w->wall_us;
@@ -73,10 +106,20 @@ struct world *world_new(void)
 				     &w->client_peer),
 			 0);
 	w->relay = ep("203.0.113.7:3478");
+	w->relay6 = ep("[2001:db8::7]:3478");
 	w->relayed = ep("203.0.113.7:50000");
-	w->host = ep("192.0.2.10:52625");
 	w->client = ep("198.51.100.4:52625");
 	return w;
+}
+
+struct world *world_new(void)
+{
+	return new_world(8, false);
+}
+
+struct world *world_roaming(uint32_t max_clients)
+{
+	return new_world(max_clients, true);
 }
 
 void world_free(struct world *w)
@@ -86,8 +129,27 @@ void world_free(struct world *w)
 	wg_free(w->client_wg);
 	coalescer_free(w->tun);
 	txq_free(w->txq);
+	factory_free(w->factory);
 	secret_arena_free(w->arena);
 	free(w);
+}
+
+static void note(struct world *w, bool invalidated, const struct portal_send *send)
+{
+	for (size_t i = 0; i < send->n_candidates; i++) {
+		unsigned int n = w->n_heard[invalidated]++;
+
+		snprintf(w->heard[invalidated][n % WORLD_MAX_HEARD], sizeof(w->heard[0][0]), "%s",
+			 send->candidates[i]);
+	}
+}
+
+bool world_heard(const struct world *w, bool invalidated, const char *part)
+{
+	for (unsigned int i = 0; i < w->n_heard[invalidated] && i < WORLD_MAX_HEARD; i++)
+		if (strstr(w->heard[invalidated][i], part))
+			return true;
+	return false;
 }
 
 static void hear(struct world *w, const struct portal_send *send)
@@ -103,11 +165,15 @@ static void hear(struct world *w, const struct portal_send *send)
 		break;
 	case PORTAL_SEND_CANDIDATES:
 		w->announced += (unsigned int)send->n_candidates;
+		w->announcements++;
+		note(w, false, send);
 		snprintf(w->last_candidate, sizeof(w->last_candidate), "%s",
 			 send->candidates[send->n_candidates - 1]);
 		break;
 	case PORTAL_SEND_INVALIDATED:
 		w->invalidated += (unsigned int)send->n_candidates;
+		w->invalidations++;
+		note(w, true, send);
 		break;
 	case PORTAL_SEND_JOIN:
 	case PORTAL_SEND_HEARTBEAT:
@@ -153,9 +219,10 @@ void world_forget(struct world *w)
 {
 	w->n_sent = w->n_packets = 0;
 	w->authorized = w->no_relays = w->announced = w->invalidated = w->tun_set = 0;
+	w->announcements = w->invalidations = w->n_heard[0] = w->n_heard[1] = 0;
 }
 
-static void handle(struct world *w, const struct gateway_input *in)
+void world_handle(struct world *w, const struct gateway_input *in)
 {
 	gateway_handle(w->g, in, w->now_us);
 	world_look(w);
@@ -173,7 +240,7 @@ static void advance(struct world *w, uint64_t us, bool keep)
 			w->wall_us += at - w->now_us;
 			w->now_us = at;
 		}
-		handle(w, &in);
+		world_handle(w, &in);
 		if (!keep)
 			w->n_sent = 0;
 	}
@@ -201,7 +268,7 @@ static void message(struct world *w, const char *text)
 	if (env.event != PORTAL_EVENT_MESSAGE)
 		fail_msg("not a message: %s", text);
 	in.u.message = &env.msg;
-	handle(w, &in);
+	world_handle(w, &in);
 	portal_msg_free(&env.msg);
 }
 
@@ -219,14 +286,14 @@ void world_joined(struct world *w, bool joined)
 	struct gateway_input in = {.kind =
 				       joined ? GATEWAY_IN_PORTAL_JOINED : GATEWAY_IN_PORTAL_LOST};
 
-	handle(w, &in);
+	world_handle(w, &in);
 }
 
 void world_clock(struct world *w)
 {
 	struct gateway_input in = {.kind = GATEWAY_IN_CLOCK, .u.wall_us = w->wall_us};
 
-	handle(w, &in);
+	world_handle(w, &in);
 }
 
 void world_init(struct world *w, bool with_relay)
@@ -238,10 +305,15 @@ void world_init(struct world *w, bool with_relay)
 	    text, sizeof(text),
 	    "{\"topic\":\"gateway\",\"event\":\"init\",\"payload\":{\"interface\":{\"ipv4\":\"100."
 	    "64.0.1\",\"ipv6\":"
-	    "\"fd00:2021:1111::1\"},\"relays\":[%s]}}",
+	    "\"fd00:2021:1111::1\"},\"relays\":[%s%s]}}",
 	    with_relay
 		? "{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\",\"addr\":"
 		  "\"203.0.113.7:3478\",\"username\":\"" RELAY_USER "\",\"password\":\"" RELAY_PWD
+		  "\",\"expires_at\":2145916800}"
+		: "",
+	    with_relay && w->two_families
+		? ",{\"type\":\"turn\",\"id\":\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\",\"addr\":"
+		  "\"[2001:db8::7]:3478\",\"username\":\"" RELAY_USER "\",\"password\":\"" RELAY_PWD
 		  "\",\"expires_at\":2145916800}"
 		: "");
 	message(w, text);
@@ -265,13 +337,14 @@ void world_flow(struct world *w, const struct world_flow *flow)
 		 "\"filters\":[]},\"client\":{\"id\":\"%s\",\"public_key\":\"%s\",\"preshared_"
 		 "key\":\"%s\","
 		 "\"ipv4\":\"%s\",\"ipv6\":\"%s\"},\"gateway_ice_credentials\":{\"username\":"
-		 "\"" GATEWAY_UFRAG
+		 "\"%s"
 		 "\",\"password\":\"%s\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
 		 "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}",
 		 either(flow->resource, "31111111-2222-4333-8444-555555555555"),
 		 either(flow->prefix, "10.20.0.0/16"), either(flow->client, CLIENT_ID), key, shared,
 		 either(flow->v4, "100.64.0.10"), either(flow->v6, "fd00:2021:1111::a"),
-		 either(flow->gateway_pwd, GATEWAY_PWD), (long long)flow->expires_at);
+		 either(flow->gateway_ufrag, GATEWAY_UFRAG), either(flow->gateway_pwd, GATEWAY_PWD),
+		 (long long)flow->expires_at);
 	world_message(w, "authorize_flow", text);
 }
 
@@ -304,6 +377,11 @@ void world_client_candidate(struct world *w, const char *candidate)
 	message(w, text);
 }
 
+static const struct endpoint *ours(const struct world *w, const struct endpoint *theirs)
+{
+	return theirs->ip.family == IP_V4 ? &w->host : &w->host6;
+}
+
 void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len)
 {
 	static uint8_t buf[TXQ_HEADROOM + WORLD_BUFFER];
@@ -312,13 +390,13 @@ void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *
 
 	assert_true(len <= WORLD_BUFFER);
 	memcpy(in.data, data, len);
-	in.dst = w->host;
+	in.dst = *ours(w, src);
 	gateway_udp_in(w->g, &in, 1, w->tun, w->now_us);
 	w->now_us += LAG_US;
 	world_look(w);
 }
 
-static void relay_answer(struct world *w, const struct stun_msg *msg)
+static void relay_answer(struct world *w, const struct endpoint *relay, const struct stun_msg *msg)
 {
 	uint8_t key[16], buf[512];
 	struct stun_builder b;
@@ -327,7 +405,8 @@ static void relay_answer(struct world *w, const struct stun_msg *msg)
 	stun_long_term_key(key, RELAY_USER, "firezone", RELAY_PWD);
 	stun_begin(&b, buf, sizeof(buf), msg->method, STUN_SUCCESS, &msg->txid);
 	if (msg->method == STUN_BINDING) {
-		struct endpoint mapped = ep("203.0.113.99:40000");
+		struct endpoint mapped =
+		    relay->ip.family == IP_V4 ? ep("203.0.113.99:40000") : w->host6;
 
 		stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
 		len = stun_finish(&b, NULL, 0, false);
@@ -340,61 +419,84 @@ static void relay_answer(struct world *w, const struct stun_msg *msg)
 	}
 	w->now_us += 5 * US_PER_MS;
 	w->wall_us += 5 * US_PER_MS;
-	world_datagram(w, &w->relay, buf, len);
+	world_datagram(w, relay, buf, len);
 }
 
-void world_relay_answers(struct world *w)
+void world_relay_plays(struct world *w)
 {
 	for (size_t i = 0; i < w->n_sent && !w->mute_relay; i++) {
 		struct stun_msg msg;
 		struct datagram d = w->sent[i];
 
-		if (endpoint_eq(&d.key.dst, &w->relay) && stun_msg_read(&msg, d.data, d.len) &&
-		    msg.class == STUN_REQUEST)
-			relay_answer(w, &msg);
+		if ((!endpoint_eq(&d.key.dst, &w->relay) && !endpoint_eq(&d.key.dst, &w->relay6)) ||
+		    !stun_msg_read(&msg, d.data, d.len) || msg.class != STUN_REQUEST ||
+		    (w->factory && d.key.src.ip.family == IP_NONE))
+			continue;
+		if (msg.method == STUN_ALLOCATE)
+			w->allocated_from = d.key.src;
+		relay_answer(w, &d.key.dst, &msg);
 	}
+}
+
+void world_relay_answers(struct world *w)
+{
+	world_relay_plays(w);
 	w->n_sent = 0;
 }
 
-bool world_client_check(struct world *w, bool nominate)
+size_t world_check(uint8_t *buf, size_t cap, struct stun_txid *txid, const char *ufrag,
+		   const char *pwd, bool nominate)
 {
-	static const char username[] = GATEWAY_UFRAG ":" CLIENT_UFRAG;
-	struct stun_txid txid;
+	char username[64];
 	struct stun_builder b;
-	struct stun_msg msg;
-	uint8_t buf[256];
-	size_t len;
-	bool answered = false;
 
-	randombytes_buf(&txid, sizeof(txid));
-	stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_REQUEST, &txid);
+	snprintf(username, sizeof(username), "%s:" CLIENT_UFRAG, ufrag);
+	randombytes_buf(txid, sizeof(*txid));
+	stun_begin(&b, buf, cap, STUN_BINDING, STUN_REQUEST, txid);
 	stun_put_bytes(&b, STUN_ATTR_USERNAME, username, strlen(username));
 	stun_put_u64(&b, STUN_ATTR_ICE_CONTROLLING, 1);
 	stun_put_u32(&b, STUN_ATTR_PRIORITY, 1862270975);
 	if (nominate)
 		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
-	len = stun_finish(&b, (const uint8_t *)GATEWAY_PWD, strlen(GATEWAY_PWD), true);
+	return stun_finish(&b, (const uint8_t *)pwd, strlen(pwd), true);
+}
+
+bool world_check_from(struct world *w, const struct endpoint *src, const char *ufrag,
+		      const char *pwd, bool nominate)
+{
+	const struct endpoint to = *ours(w, src);
+	struct stun_txid txid;
+	struct stun_builder b;
+	struct stun_msg msg;
+	uint8_t buf[256];
+	size_t len = world_check(buf, sizeof(buf), &txid, ufrag, pwd, nominate);
+	bool answered = false;
+
 	w->n_sent = 0;
-	world_datagram(w, &w->client, buf, len);
+	world_datagram(w, src, buf, len);
 	for (size_t i = 0; i < w->n_sent; i++) {
 		struct datagram d = w->sent[i];
 
-		if (!endpoint_eq(&d.key.dst, &w->client) || !stun_msg_read(&msg, d.data, d.len))
+		if (!endpoint_eq(&d.key.dst, src) || !stun_msg_read(&msg, d.data, d.len))
 			continue;
 		if (msg.class == STUN_SUCCESS && memcmp(&msg.txid, &txid, sizeof(txid)) == 0) {
-			answered =
-			    stun_msg_verify(&msg, d.data, d.len, (const uint8_t *)GATEWAY_PWD,
-					    strlen(GATEWAY_PWD)) &&
-			    endpoint_eq(&d.key.src, &w->host);
-		} else if (msg.class == STUN_REQUEST) {
+			answered = stun_msg_verify(&msg, d.data, d.len, (const uint8_t *)pwd,
+						   strlen(pwd)) &&
+				   endpoint_eq(&d.key.src, &to);
+		} else if (msg.class == STUN_REQUEST && endpoint_eq(&d.key.src, &to)) {
 			stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &msg.txid);
-			stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &w->host);
+			stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &to);
 			len =
 			    stun_finish(&b, (const uint8_t *)CLIENT_PWD, strlen(CLIENT_PWD), true);
-			world_datagram(w, &w->client, buf, len);
+			world_datagram(w, src, buf, len);
 		}
 	}
 	return answered;
+}
+
+bool world_client_check(struct world *w, bool nominate)
+{
+	return world_check_from(w, &w->client, GATEWAY_UFRAG, GATEWAY_PWD, nominate);
 }
 
 /* Give the client's interface what was sent to the client. */
@@ -458,6 +560,46 @@ size_t world_initiation(struct world *w, uint8_t *out, size_t cap)
 	}
 	assert_true(len > 0);
 	return len;
+}
+
+void world_connect(struct world *w)
+{
+	world_init(w, true);
+	world_relay_answers(w);
+	world_relay_answers(w);
+	world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
+	world_forget(w);
+	world_client_candidate(
+	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
+	assert_true(world_client_check(w, false));
+	assert_true(world_client_check(w, true));
+	assert_true(world_handshake(w));
+	world_forget(w);
+}
+
+void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t dst[4],
+		uint8_t type)
+{
+	uint32_t sum = 0;
+
+	memset(out, 0, WORLD_PING_LEN);
+	out[0] = 0x45;
+	out[3] = WORLD_PING_LEN;
+	out[8] = 64;
+	out[9] = 1;
+	memcpy(out + 12, src, 4);
+	memcpy(out + 16, dst, 4);
+	for (int i = 0; i < 20; i += 2)
+		sum += (uint32_t)(out[i] << 8 | out[i + 1]);
+	sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+	out[10] = (uint8_t)(sum >> 8);
+	out[11] = (uint8_t)sum;
+	out[20] = type;
+	out[25] = 9; /* identifier */
+	sum = (uint32_t)((type << 8) + 9);
+	sum = ~sum & 0xffff;
+	out[22] = (uint8_t)(sum >> 8);
+	out[23] = (uint8_t)sum;
 }
 
 void world_from_client(struct world *w, const uint8_t *packet, size_t len)

@@ -14,6 +14,18 @@ enum {
 	WORLD_MAX_SENT = 1024,
 	WORLD_MAX_PACKETS = 64,
 	WORLD_BUFFER = 2048,
+	WORLD_MAX_HEARD = 32,
+	WORLD_LATER = 1790003600, /* an expiry that is far enough */
+	WORLD_PING_LEN = 36,
+};
+
+#define WORLD_LAB "31111111-2222-4333-8444-555555555555"
+
+/* What the injected lookup says of every destination of a family. */
+struct world_net {
+	struct ip_addr source[2], gateway[2]; /* v4, v6; IP_NONE: no route */
+	uint32_t ifindex;
+	struct ip_addr relay_source[2]; /* the relays' addresses leave by this one instead */
 };
 
 struct datagram {
@@ -27,6 +39,10 @@ struct world {
 	struct txq *txq;
 	struct secret_arena *arena;
 	struct coalescer *tun;
+	struct factory *factory; /* NULL unless the world began with world_roaming() */
+	struct rng_seeded factory_seed;
+	struct world_net net;
+	unsigned int lookups;
 	struct rng_seeded seed, client_seed;
 	struct wg *client_wg; /* the client's end */
 	struct wg_peer *client_peer;
@@ -38,12 +54,19 @@ struct world {
 	size_t packet_len[WORLD_MAX_PACKETS], n_packets;
 	/* what the portal was told */
 	unsigned int authorized, no_relays, announced, invalidated, tun_set;
+	unsigned int announcements, invalidations; /* messages */
 	char last_candidate[512];
+	char heard[2][WORLD_MAX_HEARD][160]; /* announced, invalidated */
+	unsigned int n_heard[2];
 	struct ip_addr tun_v4;
-	struct endpoint relay, relayed, host, client;
+	struct endpoint relay, relay6, relayed, host, host6, client;
+	bool two_families;              /* the relay is known by both addresses */
+	struct endpoint allocated_from; /* source of the latest Allocate */
 };
 
 struct world *world_new(void);
+/* With a route cache that asks w->net. */
+struct world *world_roaming(uint32_t max_clients);
 void world_free(struct world *w);
 
 /* Collect what the core says; forget what was collected. */
@@ -60,7 +83,7 @@ void world_reject(struct world *w, const char *resource_id);
 
 /* The same with members of the client's choice; NULL: as world_authorize() has them. */
 struct world_flow {
-	const char *client, *resource, *prefix, *v4, *v6, *gateway_pwd;
+	const char *client, *resource, *prefix, *v4, *v6, *gateway_ufrag, *gateway_pwd;
 	const uint8_t *key; /* 32 bytes */
 	int64_t expires_at;
 };
@@ -74,14 +97,29 @@ void world_joined(struct world *w, bool joined);
 void world_clock(struct world *w);
 void world_client_candidate(struct world *w, const char *text);
 
-/* Play the relay until it has nothing to answer. */
+/* Play the relay until it has nothing to answer; the other one keeps what was sent. */
+void world_relay_plays(struct world *w);
 void world_relay_answers(struct world *w);
 
 /* The client's check of the direct path; true if a signed answer came to it. */
 bool world_client_check(struct world *w, bool nominate);
 
+/* The same from anywhere, with other credentials of the gateway. */
+bool world_check_from(struct world *w, const struct endpoint *src, const char *ufrag,
+		      const char *pwd, bool nominate);
+/* The client's check as bytes. */
+size_t world_check(uint8_t *buf, size_t cap, struct stun_txid *txid, const char *ufrag,
+		   const char *pwd, bool nominate);
+
 /* Handshake of the client, confirmation included; true if the gateway answered. */
 bool world_handshake(struct world *w);
+
+/* Everything up to a session over a direct path that works. */
+void world_connect(struct world *w);
+
+/* An echo request or reply with 8 bytes of data, checksums in place. */
+void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t dst[4],
+		uint8_t type);
 
 /* An inner packet from the client; one towards it from the TUN. */
 void world_from_client(struct world *w, const uint8_t *packet, size_t len);
@@ -92,6 +130,12 @@ bool world_client_receives(struct world *w, uint8_t *packet, size_t *len);
 
 /* The client's next handshake initiation as bytes. */
 size_t world_initiation(struct world *w, uint8_t *out, size_t cap);
+
+/* Whether the portal was told of a candidate that has @part in its text. */
+bool world_heard(const struct world *w, bool invalidated, const char *part);
+
+/* Any input, and what comes of it. */
+void world_handle(struct world *w, const struct gateway_input *in);
 
 /* A datagram at the gateway's socket. */
 void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len);

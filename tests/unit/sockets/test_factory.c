@@ -74,7 +74,7 @@ static void t4_two_factories_share_nothing(void **state)
 	world_expect(&a, "203.0.113.5", "192.0.2.10");
 	world_expect(&b, "203.0.113.5", "192.0.2.10");
 	assert_int_equal(a.lookups + b.lookups, 2);
-	factory_reset(a.f, "test");
+	factory_reset(a.f, FACTORY_CAUSE_OPERATOR);
 	world_expect(&b, "203.0.113.5", "192.0.2.10");
 	assert_int_equal(b.lookups, 1);
 	world_free(&a);
@@ -106,11 +106,11 @@ static void t6_reset_makes_the_next_send_look_up(void **state)
 	for (int i = 0; i < 10000; i++)
 		world_expect(&w, "203.0.113.53", "192.0.2.10");
 	w.v4 = way("198.51.100.7", 3, "wlan0");
-	factory_reset(w.f, "SIGHUP");
+	factory_reset(w.f, FACTORY_CAUSE_SIGHUP);
 	world_expect(&w, "203.0.113.53", "198.51.100.7");
 	assert_int_equal(w.lookups, 2);
 	assert_int_equal(factory_generation(w.f), 2);
-	assert_int_equal(world_counters(&w).resets, 1);
+	assert_int_equal(world_counters(&w).resets[FACTORY_CAUSE_SIGHUP], 1);
 	world_free(&w);
 }
 
@@ -222,7 +222,7 @@ static void t10_route_into_the_tunnel_is_refused(void **state)
 	for (uint32_t table = 0x2021fcff; table <= 0x2021fd03; table++) {
 		by_table.table = table;
 		world_says(&w, "203.0.113.3", 0, by_table);
-		factory_flush(w.f, "test");
+		factory_flush(w.f, FACTORY_CAUSE_ADDRESS);
 		assert_int_equal(world_resolve(&w, "203.0.113.3", 0, &route),
 				 table >= 0x2021fd00 && table <= 0x2021fd02 ? FACTORY_VIA_TUNNEL
 									    : FACTORY_OK);
@@ -256,7 +256,7 @@ static void t14_candidates_of_a_missing_family_cost_two_lookups_a_second(void **
 	assert_in_range(w.lookups, 1, 2);
 	assert_int_equal(w.loud_lines, 0);
 	assert_int_equal(w.refused_lines, w.lookups);
-	assert_int_equal(world_counters(&w).refused, w.lookups);
+	assert_int_equal(world_counters(&w).refused[FACTORY_NO_ROUTE], w.lookups);
 	assert_int_equal(world_counters(&w).negative_hits, 1000 - w.lookups);
 	assert_int_equal(world_counters(&w).entries, 0);
 	world_free(&w);
@@ -469,6 +469,38 @@ static void t37_malformed_answer_is_not_remembered(void **state)
 	world_free(&w);
 }
 
+static void t39_two_that_miss_together_make_one_entry(void **state)
+{
+	struct ip_addr expect = ip("192.0.2.10");
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	w.misses_amid_lookup = 1;
+	world_expect(&w, "203.0.113.5", "192.0.2.10");
+	assert_true(ip_eq(&w.amid.source, &expect));
+	assert_int_equal(w.lookups, 2);
+	assert_int_equal(world_counters(&w).entries, 1);
+	world_expect(&w, "203.0.113.5", "192.0.2.10");
+	assert_int_equal(w.lookups, 2);
+	world_free(&w);
+}
+
+/* The network moved between the two answers: neither of the old one is kept. */
+static void t39_a_reset_amid_two_misses_spoils_both_answers(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	w.misses_amid_lookup = 1;
+	w.resets_on_lookup = 1;
+	world_expect(&w, "203.0.113.5", "192.0.2.10");
+	assert_int_equal(world_counters(&w).entries, 1);
+	assert_true(world_counters(&w).stale_discards >= 1);
+	world_free(&w);
+}
+
 static void own_tunnel_address_is_never_a_source(void **state)
 {
 	struct ip_addr v4 = ip("100.64.3.9"), v6 = ip("fd00:2021:1111::3:9");
@@ -514,13 +546,13 @@ static void flush_makes_every_entry_a_miss(void **state)
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
 	w.v6 = no_way(ENETUNREACH);
 	assert_int_equal(world_resolve(&w, "2001:db8:5::5", 0, &route), FACTORY_NO_ROUTE);
-	factory_flush(w.f, "network event");
+	factory_flush(w.f, FACTORY_CAUSE_ROUTE);
 	assert_int_equal(world_counters(&w).entries, 0);
 	w.v6 = way("2001:db8::10", 2, "eth0");
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
 	world_expect(&w, "2001:db8:5::5", "2001:db8::10");
 	assert_int_equal(w.lookups, 4);
-	assert_int_equal(world_counters(&w).flushes, 1);
+	assert_int_equal(world_counters(&w).flushes[FACTORY_CAUSE_ROUTE], 1);
 	assert_int_equal(world_counters(&w).evictions, 0);
 	world_free(&w);
 }
@@ -533,13 +565,12 @@ static void flushes_are_logged_once_in_half_a_second(void **state)
 	world_new(&w);
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
 	for (int i = 0; i < 5; i++)
-		factory_flush(w.f, "network event");
+		factory_flush(w.f, FACTORY_CAUSE_ROUTE);
 	assert_int_equal(w.flush_lines, 1);
-	assert_non_null(
-	    strstr(w.last_line, "cause=\"network event\" entries=1 generation=2 suppressed=0"));
+	assert_non_null(strstr(w.last_line, "cause=route entries=1 generation=2 suppressed=0"));
 	w.now_us += 500 * US_PER_MS;
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
-	factory_flush(w.f, "network event");
+	factory_flush(w.f, FACTORY_CAUSE_ROUTE);
 	assert_int_equal(w.flush_lines, 2);
 	assert_non_null(strstr(w.last_line, "suppressed=4"));
 	world_free(&w);
@@ -553,15 +584,15 @@ static void invalidation_of_an_older_generation_does_nothing(void **state)
 	(void)state;
 	world_new(&w);
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
-	factory_flush(w.f, "test");
+	factory_flush(w.f, FACTORY_CAUSE_ADDRESS);
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
-	factory_invalidate(w.f, &dst, 1, "test");
+	factory_invalidate(w.f, &dst, 1, FACTORY_CAUSE_SEND_ERROR);
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
 	assert_int_equal(w.lookups, 2);
-	factory_invalidate(w.f, &dst, 2, "test");
+	factory_invalidate(w.f, &dst, 2, FACTORY_CAUSE_SEND_ERROR);
 	world_expect(&w, "203.0.113.5", "192.0.2.10");
 	assert_int_equal(w.lookups, 3);
-	assert_int_equal(world_counters(&w).invalidations, 1);
+	assert_int_equal(world_counters(&w).invalidations[FACTORY_CAUSE_SEND_ERROR], 1);
 	world_free(&w);
 }
 
@@ -577,7 +608,7 @@ static void invalidation_reaches_every_scope(void **state)
 	world_says(&w, "fe80::1", 3, way("fe80::a:3", 3, "eth1"));
 	assert_int_equal(world_resolve(&w, "fe80::1", 2, &route), FACTORY_OK);
 	assert_int_equal(world_resolve(&w, "fe80::1", 3, &route), FACTORY_OK);
-	factory_invalidate(w.f, &dst, 1, "test");
+	factory_invalidate(w.f, &dst, 1, FACTORY_CAUSE_SEND_ERROR);
 	assert_int_equal(world_counters(&w).entries, 0);
 	world_free(&w);
 }
@@ -633,6 +664,8 @@ int main(void)
 	    cmocka_unit_test(t35_only_loopback_left_is_no_source),
 	    cmocka_unit_test(t36_own_address_is_accepted_as_local),
 	    cmocka_unit_test(t37_malformed_answer_is_not_remembered),
+	    cmocka_unit_test(t39_two_that_miss_together_make_one_entry),
+	    cmocka_unit_test(t39_a_reset_amid_two_misses_spoils_both_answers),
 	    cmocka_unit_test(own_tunnel_address_is_never_a_source),
 	    cmocka_unit_test(refusal_is_believed_for_a_second_and_a_hit_does_not_renew_it),
 	    cmocka_unit_test(flush_makes_every_entry_a_miss),

@@ -41,7 +41,7 @@ static void t20_stale_ipv6_source_is_replaced_and_segmentation_kept(void **state
 	assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &route), FACTORY_RETRY_SOURCE);
 	is_source(&route, "2001:db8::11");
 	assert_int_equal(w.lookups, 2);
-	assert_int_equal(world_counters(&w).invalidations, 1);
+	assert_int_equal(world_counters(&w).invalidations[FACTORY_CAUSE_SEND_ERROR], 1);
 	world_expect(&w, "2001:db8:5::5", "2001:db8::11");
 	assert_int_equal(w.lookups, 2);
 	world_free(&w);
@@ -184,7 +184,27 @@ static void t23_source_fixed_by_the_caller_is_reported_dead(void **state)
 				 FACTORY_REPORT_DEAD);
 	}
 	assert_int_equal(w.lookups, 1);
-	assert_int_equal(world_counters(&w).flushes, 0);
+	assert_int_equal(factory_sum(world_counters(&w).flushes, FACTORY_CAUSES), 0);
+	world_free(&w);
+}
+
+/* The lookup after the failed send meets the blackhole: a refusal, and no word about segmentation.
+ */
+static void t24_blackhole_found_after_a_failed_send_keeps_segmentation(void **state)
+{
+	struct factory_send_error e;
+	struct factory_route route;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	e = failed(&w, "203.0.113.5", 0, EINVAL);
+	e.used_gso = true;
+	w.v4 = no_way(EINVAL);
+	assert_int_equal(factory_send_failed(w.f, &e, w.now_us, &e.route), FACTORY_DROP);
+	assert_int_equal(world_counters(&w).negatives, 1);
+	assert_int_equal(world_resolve(&w, "203.0.113.5", 0, &route), FACTORY_NO_ROUTE);
+	assert_int_equal(w.lookups, 2);
 	world_free(&w);
 }
 
@@ -340,6 +360,7 @@ int main(void)
 	    cmocka_unit_test(t22_persistent_einval_is_retried_uncut_once),
 	    cmocka_unit_test(t22_einval_without_segmentation_drops),
 	    cmocka_unit_test(t23_source_fixed_by_the_caller_is_reported_dead),
+	    cmocka_unit_test(t24_blackhole_found_after_a_failed_send_keeps_segmentation),
 	    cmocka_unit_test(t40_error_storm_is_at_most_ten_rechecks_a_second),
 	    cmocka_unit_test(t40_error_storm_over_many_destinations),
 	    cmocka_unit_test(firewall_and_unreachable_host_make_a_short_negative_entry),

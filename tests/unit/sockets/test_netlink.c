@@ -354,10 +354,10 @@ static void t37_length_below_the_header_is_malformed(void **state)
 	assert_true(is_malformed(b.at, b.len));
 }
 
-/* Offset of the first attribute of @type behind a route's header. */
-static size_t attribute(const struct bytes *b, uint16_t type)
+/* Offset of the first attribute of @type behind a header of @header bytes. */
+static size_t attribute_behind(const struct bytes *b, size_t header, uint16_t type)
 {
-	for (size_t at = HEADER + 12; at + 4 <= b->len;) {
+	for (size_t at = HEADER + header; at + 4 <= b->len;) {
 		uint16_t head[2];
 
 		memcpy(head, b->at + at, sizeof(head));
@@ -367,6 +367,11 @@ static size_t attribute(const struct bytes *b, uint16_t type)
 	}
 	fail_msg("no attribute %u", type);
 	return 0;
+}
+
+static size_t attribute(const struct bytes *b, uint16_t type)
+{
+	return attribute_behind(b, 12, type);
 }
 
 static void t37_attributes_of_a_wrong_length_are_malformed(void **state)
@@ -431,6 +436,76 @@ static void acknowledgement_is_error_zero(void **state)
 	assert_int_equal(only(&b).error, 0);
 }
 
+/* Flags above the eighth bit are in an attribute, which says them all. */
+static void flags_of_an_address_come_from_their_attribute(void **state)
+{
+	struct bytes b = unhex(EVENT_NEW_ADDR6);
+
+	(void)state;
+	memcpy(b.at + attribute_behind(&b, 8, 8) + 4, &(uint32_t){0x869}, 4);
+	b.at[HEADER + 2] = 0x80;
+	assert_int_equal(only(&b).address.flags, 0x869);
+}
+
+static void digest_of_a_route_leaves_out_lifetimes_only(void **state)
+{
+	struct bytes b = unhex(REPLY_V6);
+	uint64_t digest = only(&b).route.digest;
+	size_t lifetimes = attribute(&b, 12), preference = attribute(&b, 20);
+
+	(void)state;
+	memset(b.at + lifetimes + 4, 0x77, 32);
+	assert_true(only(&b).route.digest == digest);
+	b.at[preference + 4] ^= 1;
+	assert_true(only(&b).route.digest != digest);
+	b.at[preference + 4] ^= 1;
+	assert_true(only(&b).route.digest == digest);
+	b.at[HEADER + 5] ^= 1; /* protocol */
+	assert_true(only(&b).route.digest != digest);
+}
+
+static void link_message_without_carrier_is_partial(void **state)
+{
+	struct bytes b = unhex(EVENT_NO_CARRIER);
+	struct nl_msg msg;
+
+	(void)state;
+	assert_false(only(&b).link.partial);
+	memcpy(b.at + attribute_behind(&b, 16, 33) + 2, &(uint16_t){0x3f00}, 2);
+	msg = only(&b);
+	assert_true(msg.link.partial);
+	assert_true(msg.link.carrier);
+}
+
+static void rule_that_asks_for_more_than_the_mark_is_selective(void **state)
+{
+	struct bytes b = unhex(EVENT_NEW_RULE);
+
+	(void)state;
+	assert_false(only(&b).rule.selective);
+	assert_true(only(&b).rule.mask == UINT32_MAX);
+	memcpy(b.at + attribute_behind(&b, 12, 16) + 4, &(uint32_t){0xff}, 4);
+	assert_int_equal(only(&b).rule.mask, 0xff);
+	for (size_t i = 1; i <= 3; i++) { /* destination, source, type of service */
+		b = unhex(EVENT_NEW_RULE);
+		b.at[HEADER + i] = 8;
+		assert_true(only(&b).rule.selective);
+	}
+	b = unhex(EVENT_NEW_RULE);
+	memcpy(b.at + attribute_behind(&b, 12, 21) + 2, &(uint16_t){22}, 2);
+	assert_true(only(&b).rule.selective);
+}
+
+static void message_of_an_inconsistent_dump_says_so(void **state)
+{
+	struct bytes b = unhex(DUMP_DONE);
+
+	(void)state;
+	assert_false(only(&b).interrupted);
+	b.at[6] |= 0x10;
+	assert_true(only(&b).interrupted);
+}
+
 /* A bridge announces its ports as links of its own family; taken for links, a port that leaves
  * would be a link that went away. */
 static void other_families_are_none_of_ours(void **state)
@@ -479,6 +554,11 @@ int main(void)
 	    cmocka_unit_test(t37_prefix_longer_than_its_address_is_malformed),
 	    cmocka_unit_test(t37_impossible_errno_is_malformed),
 	    cmocka_unit_test(acknowledgement_is_error_zero),
+	    cmocka_unit_test(flags_of_an_address_come_from_their_attribute),
+	    cmocka_unit_test(digest_of_a_route_leaves_out_lifetimes_only),
+	    cmocka_unit_test(link_message_without_carrier_is_partial),
+	    cmocka_unit_test(rule_that_asks_for_more_than_the_mark_is_selective),
+	    cmocka_unit_test(message_of_an_inconsistent_dump_says_so),
 	    cmocka_unit_test(other_families_are_none_of_ours),
 	    cmocka_unit_test(nothing_of_a_reply_that_does_not_match_is_hidden),
 	};

@@ -67,9 +67,18 @@ static void on_lookup(void *ctx, const struct ip_addr *dst, uint32_t scope,
 	for (size_t i = 0; i < w->n_answers; i++)
 		if (ip_eq(&w->answers[i].dst, dst) && w->answers[i].scope == scope)
 			*out = w->answers[i].found;
+	if (w->network)
+		network_prefer_public(w->network, out->ifindex, &out->prefsrc);
+	if (w->misses_amid_lookup > 0) {
+		struct factory_route route;
+
+		w->misses_amid_lookup--;
+		assert_int_equal(factory_resolve(w->f, dst, scope, w->now_us, &route), FACTORY_OK);
+		w->amid = route;
+	}
 	if (w->resets_on_lookup > 0) {
 		w->resets_on_lookup--;
-		factory_reset(w->f, "test");
+		factory_reset(w->f, FACTORY_CAUSE_SIGHUP);
 		if (w->resets_before_the_question)
 			out->generation = factory_generation(w->f);
 	}

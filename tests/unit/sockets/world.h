@@ -6,6 +6,7 @@
 #define TESTS_UNIT_SOCKETS_WORLD_H
 
 #include "sockets/factory.h"
+#include "sockets/network.h"
 
 enum {
 	WORLD_ANSWERS = 16,
@@ -27,6 +28,10 @@ struct world {
 	unsigned lookups;
 	unsigned resets_on_lookup;       /* so many of the next lookups are overtaken by a reset */
 	bool resets_before_the_question; /* the lookup says that it saw the reset */
+	unsigned misses_amid_lookup;     /* so many of the next lookups are met by another miss of
+					    the same destination */
+	struct factory_route amid;       /* what the last of those misses came to */
+	const struct network *network;   /* chooses the source as the owner does, if not NULL */
 	unsigned lines, resolved_lines, refused_lines, flush_lines, loud_lines;
 	char last_line[4096];
 	struct world_answer answers[WORLD_ANSWERS];

@@ -105,6 +105,9 @@ static void lost_bind_is_repeated_and_its_loss_is_the_relay_s(void **state)
 	harness_bind(h, peer, 1);
 	harness_run(h, MS(8124));
 	assert_int_equal(harness_count(h, STUN_CHANNEL_BIND), 4);
+	assert_int_equal(harness_count(h, STUN_BINDING), 0);
+	harness_run(h, MS(1000));
+	assert_int_equal(harness_count(h, STUN_BINDING), 1); /* are you there at all? */
 	assert_int_equal(h->lost_count, 0);
 	harness_run(h, MS(1));
 	assert_int_equal(h->lost_count, 2);
