@@ -7,7 +7,8 @@ Runs in the client's namespace as root, makes one connection in its life, and is
 end of this file). Its WireGuard key is fresh with each start, as a real client's.
 
 Configuration: name, interface, control (its socket), portal (the portal's socket), id, ipv4, ipv6, turn (address),
-turn_user, turn_password, paths (below), family (4 | 6), nomination ("regular" | "aggressive"), wireguard_go (program).
+turn_user, turn_password, paths (below), family (4 | 6 | 46: both), nomination ("regular" | "aggressive"),
+wireguard_go (program), roaming (whether it looks for paths after the first one: roaming.py).
 
 Paths: "any"; "direct": no relay on either side; "client-relay": the gateway's relayed candidates are ignored;
 "gateway-relay": none but these are used, and no relay of ours; "both-relays": from our relayed candidate to the
@@ -29,9 +30,11 @@ import aiohttp
 import aioice
 from aiohttp import web
 
+import roaming
 import tunnel
 
 CONNECT_TIMEOUT = 20
+aioice.turn.UDP_SOCKET_BUFFER_SIZE = 4 << 20     # of every socket of its; the default loses bursts
 SO_ATTACH_FILTER = 26
 # Classic BPF on what the tunnel interface carries: ICMP, ICMPv6 and next header 255; nothing of the bulk.
 TAP_FILTER = ((0x30, 0, 0, 0), (0x54, 0, 0, 0xf0), (0x15, 0, 3, 0x40), (0x30, 0, 0, 9), (0x15, 4, 0, 1), (0x06, 0, 0, 0),
@@ -121,10 +124,11 @@ class Client:
         config, started = self.config, time.monotonic()
         relayed = config["paths"] not in ("direct", "gateway-relay")
         turn = (config["turn"], 3478)
-        self.ice = ice = aioice.Connection(
+        kind = roaming.Connection if config["roaming"] else aioice.Connection
+        self.ice = ice = kind(
             ice_controlling=True, stun_server=turn, turn_server=turn if relayed else None,
             turn_username=config["turn_user"], turn_password=config["turn_password"],
-            use_ipv4=config["family"] == 4, use_ipv6=config["family"] == 6)
+            use_ipv4=config["family"] != 6, use_ipv6=config["family"] != 4)
         ice.remote_is_lite = config["nomination"] == "regular"
         await ice.gather_candidates()
         if config["paths"] == "both-relays":
@@ -142,6 +146,8 @@ class Client:
 
         await self.tunnel.start([f"{config['ipv4']}/32", f"{config['ipv6']}/128"])
         self.tunnel.carrier.attach(ice)
+        if config["roaming"]:
+            ice.roam(self.tunnel.carrier)
         self.tap = Tap(config["interface"])
         gateway = flow["gateway"]
         self.allowed += [gateway["ipv4"] + "/32", gateway["ipv6"] + "/128"]
@@ -177,8 +183,11 @@ class Client:
                 events = await response.json()
             after += len(events)
             for event in events:
-                for text in event["candidates"] if event["kind"] == "add" else ():
-                    await self.take_candidate(text)
+                for text in event["candidates"]:
+                    if event["kind"] == "add":
+                        await self.take_candidate(text)
+                    elif self.config["roaming"]:
+                        self.drop_candidate(text)
 
     async def take_candidate(self, text):
         candidate = aioice.Candidate.from_sdp(text)
@@ -190,19 +199,19 @@ class Client:
             self.seen.add(key)
             await self.ice.add_remote_candidate(candidate)
 
+    def drop_candidate(self, text):
+        candidate = aioice.Candidate.from_sdp(text)
+        self.seen.discard((candidate.host, candidate.port, candidate.type))
+        self.ice.remove_remote_candidate(candidate)
+
     def pair(self):
         pair = self.ice and self.ice._nominated.get(1)
-        if not pair:
-            return None
-        sides = {}
-        for side, candidate in (("local", pair.local_candidate), ("remote", pair.remote_candidate)):
-            sides[side] = {"type": candidate.type, "address": candidate.host, "port": candidate.port}
-        relayed = "relay" in (sides["local"]["type"], sides["remote"]["type"])
-        return {"kind": "relayed" if relayed else "direct", **sides}
+        return roaming.describe(pair) if pair else None
 
     def status(self):
         carrier = self.tunnel.carrier
         return {"pair": self.pair(), "public_key": self.public_key, "events": self.tap.events if self.tap else [],
+                "selections": self.ice.selections if self.ice and self.config["roaming"] else [],
                 "datagrams": {"sent": carrier.sent, "received": carrier.received} if carrier else None,
                 "wireguard": self.tunnel.counters() if self.tunnel.peer else None}
 

@@ -1,7 +1,7 @@
 """Fixtures of the interoperability tests: one network for each module, a gateway that must end cleanly.
 
 FZGW_PRESET chooses the build (release, or asan: then every run of the gateway is also a check for errors and leaks);
-FZGW_PREFIX names an installed tree instead.
+FZGW_PREFIX names an installed tree instead. FZGW_LAB names another network and user, for two runs at once.
 """
 
 import os
@@ -12,10 +12,14 @@ import lab as lab_module
 import net as net_module
 import pytest
 
-PREFIX = "fztest"
-USER = "fzgw-test"
+PREFIX = "fz" + os.environ.get("FZGW_LAB", "test")
+USER = PREFIX.replace("fz", "fzgw-")
 SANITIZER = re.compile(r"(Address|Leak|UndefinedBehavior)Sanitizer|runtime error:")
 LABS = []
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: many seconds of waiting; not repeated with the sanitizers in ./test")
 
 
 @pytest.fixture(scope="session")

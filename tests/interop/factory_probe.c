@@ -1,194 +1,77 @@
 /*
- * The worker's sockets without the rest of the worker: socket factory, name resolver and the loop's
- * files between them and the kernel, with descriptors from a real helper. Commands come on standard
- * input, one a line; each is answered by one line of JSON. Log lines go to standard error.
+ * The worker's sockets without the rest of the worker (stand.h), under a test's control. Commands
+ * come on standard input, one a line; each is answered by one line of JSON. The event loop runs
+ * only within `ask`, `lookup`, `drain`, `run` and `stream`. Log lines go to standard error.
  *
  *   resolve ADDRESS [SCOPE]            what the factory says
- *   ask FIRST COUNT                    looks up qFIRST.example and the next ones, a few at a time
+ *   ask FIRST COUNT [SOCKETS]          looks up qFIRST.example and the next ones, a few at a time,
+ *                                      as fast as the helpers' rate admits SOCKETS of each name
+ *   lookup NAME                        one name, as the portal's is before a connection
  *   send ADDRESS PORT COUNT SIZE       one batch of datagrams from a source of the factory's choice
+ *   stream ADDRESS PORT MS GAP_US      one datagram after the other for that long
+ *   watch ADDRESS [COUNT]              live destinations: this one and the next ones
  *   drain                              what the event loop has to do at the moment
- *   reset                              as at SIGHUP
- *   counters
+ *   run MS                             the event loop for that long
+ *   reset, sighup                      the cache alone; all that the signal does
+ *   counters, state                    the factory's; what else came of it
  *
- * Usage: factory-probe HELPER_FD RESOLV_CONF HOSTS. This file stands in for loop.c, portal_io.c,
- * tun.c and the core behind them.
+ * Usage: factory-probe HELPER_FD[,HELPER_FD ...] RESOLV_CONF HOSTS
  */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "loop/internal.h"
+#include "stand.h"
 
 enum {
 	AT_ONCE = 8,
-	TICK_US = 20000,
-	LINE = 256
+	LINE = 256,
+	/* The helper's rate of DNS sockets, with something to spare. */
+	SOCKET_COST_US = 2200,
+	SOCKET_BURST_US = 900 * 1000,
+	STREAM_SIZE = 100,
 };
 
 struct probe {
-	struct loop loop; /* first: the loop's callbacks get it */
-	unsigned wanted, started, answered, addresses;
+	struct stand stand; /* first: its callbacks get it */
+	unsigned wanted, started, answered, addresses, sockets;
 	unsigned long first;
+	uint64_t sockets_paid_us;
+	struct resolver_out last;
+	/* stream */
+	struct ip_addr to;
+	uint16_t to_port;
+	uint64_t next_us, gap_us;
+	unsigned streamed;
 };
 
-/* --- what the loop's files call --- */
-
-uint64_t now_us(void)
+static uint64_t token_of(const struct probe *p, unsigned started)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
+	return p->first + started + 1;
 }
 
-uint64_t wall_us(void)
+static void on_answer(void *ctx, const struct resolver_out *answer)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
-}
-
-void loop_settle(struct loop *l)
-{
-	names_settle(l);
-}
-
-void portal_resolved(struct loop *l, const struct resolver_out *answer)
-{
-	struct probe *p = (struct probe *)l;
+	struct probe *p = ctx;
 
 	p->answered++;
 	p->addresses += (unsigned)answer->n;
+	p->last = *answer;
 }
-
-void tun_flush(struct loop *l)
-{
-	(void)l;
-}
-
-void tun_pause(struct loop *l, bool pause)
-{
-	(void)l;
-	(void)pause;
-}
-
-void gateway_udp_in(struct gateway *g, const struct gateway_datagrams *in, size_t n,
-		    struct coalescer *tun, uint64_t now)
-{
-	(void)g;
-	(void)in;
-	(void)n;
-	(void)tun;
-	(void)now;
-}
-
-/* --- start --- */
-
-static void on_line(void *ctx, const char *line, size_t len)
-{
-	(void)ctx;
-	fwrite(line, 1, len, stderr);
-}
-
-static uint64_t on_wall_clock(void *ctx)
-{
-	(void)ctx;
-	return wall_us();
-}
-
-static int greet(struct loop *l, char **argv)
-{
-	struct ipc_policy policy = {
-	    .tun_name = IPC_TUN_NAME_DEFAULT,
-	    .receive_buffer = IPC_RECEIVE_BUFFER_DEFAULT,
-	    .send_buffer = IPC_SEND_BUFFER_DEFAULT,
-	    .portal_port = 443,
-	    .udp_port = IPC_UDP_PORT_DEFAULT,
-	    .file_count = 2,
-	};
-	struct ipc_hello_reply reply;
-
-	snprintf(policy.files[IPC_FILE_RESOLV_CONF], IPC_PATH_SIZE, "%s", argv[2]);
-	snprintf(policy.files[IPC_FILE_HOSTS], IPC_PATH_SIZE, "%s", argv[3]);
-	l->helper.fd = atoi(argv[1]);
-	return helper_hello(&l->helper, &policy, &reply);
-}
-
-static int tun_up(struct loop *l)
-{
-	static const uint8_t v4[4] = {100, 64, 3, 9};
-	static const uint8_t v6[16] = {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, [15] = 9};
-	uint32_t offloads;
-	uint8_t families;
-	int rc = helper_tun_open(&l->helper, &l->tun_fd, &l->tun_ifindex, &offloads);
-
-	if (rc < 0)
-		return rc;
-	rc = helper_tun_configure(&l->helper, v4, v6, IPC_MTU_MIN, &families);
-	l->tun_v4 = ip_v4(v4);
-	l->tun_v6 = ip_v6(v6);
-	return rc;
-}
-
-static int start(struct probe *p, char **argv)
-{
-	struct loop *l = &p->loop;
-	struct log_config log = {.filter = "debug", .write = on_line, .wall_us = on_wall_clock};
-	struct resolver_config resolver = {.rng = rng_system()};
-	struct factory_config factory = {.lookup = routes_lookup,
-					 .ctx = l,
-					 .tun_name = IPC_TUN_NAME_DEFAULT,
-					 .rng = rng_system()};
-	int rc = greet(l, argv);
-
-	if (rc == 0)
-		rc = tun_up(l);
-	if (rc < 0)
-		return rc;
-	l->log = log_new(&log, NULL, 0);
-	l->base = event_base_new();
-	resolver.log = l->log;
-	l->resolver = resolver_new(&resolver);
-	factory.log = l->log;
-	factory.tun_ifindex = l->tun_ifindex;
-	l->factory = factory_new(&factory);
-	if (!l->log || !l->base || !l->resolver || !l->factory)
-		return -ENOMEM;
-	factory_set_tunnel_addresses(l->factory, &l->tun_v4, &l->tun_v6);
-	rc = routes_open(l);
-	if (rc == 0)
-		rc = udp_open_all(l);
-	if (rc == 0)
-		names_read_files(l);
-	return rc;
-}
-
-static void stop(struct probe *p)
-{
-	struct loop *l = &p->loop;
-
-	names_close(l);
-	routes_close(l);
-	udp_close_all(l);
-	resolver_free(l->resolver);
-	factory_free(l->factory);
-	event_base_free(l->base);
-	log_free(l->log);
-	close(l->tun_fd);
-	free(p);
-}
-
-/* --- commands --- */
 
 static bool address(struct ip_addr *out, const char *text)
 {
 	return text && ip_parse(out, text, strlen(text));
 }
+
+static unsigned number(const char *text, unsigned otherwise)
+{
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
+/* --- the cache --- */
 
 static void command_resolve(struct probe *p, char **words)
 {
@@ -199,8 +82,7 @@ static void command_resolve(struct probe *p, char **words)
 
 	if (!address(&dst, words[1]))
 		return;
-	why = factory_resolve(p->loop.factory, &dst, words[2] ? (uint32_t)atoi(words[2]) : 0,
-			      now_us(), &route);
+	why = factory_resolve(p->stand.loop.factory, &dst, number(words[2], 0), now_us(), &route);
 	ip_format(&route.source, src);
 	ip_format(&route.gateway, gateway);
 	printf("{\"refusal\":%d,\"source\":\"%s\",\"gateway\":\"%s\",\"ifindex\":%u,\"table\":%u,"
@@ -208,148 +90,311 @@ static void command_resolve(struct probe *p, char **words)
 	       why, src, gateway, route.ifindex, route.table, (unsigned long long)route.generation);
 }
 
-/* Starts lookups as far as the helper's rate of sockets allows: a lookup takes one of each
- * question. */
-static void ask_more(struct probe *p)
+static void member(const char *name, uint64_t value)
 {
-	struct loop *l = &p->loop;
-	char name[64];
-
-	while (p->started < p->wanted && p->started - p->answered < AT_ONCE) {
-		names_refill(l);
-		if (l->dns_pooled[0] < 2)
-			return;
-		snprintf(name, sizeof(name), "q%lu.example", p->first + p->started);
-		if (!resolver_lookup(l->resolver, name, p->started + 1, now_us()))
-			return;
-		p->started++;
-		names_settle(l);
-	}
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	struct probe *p = arg;
-	struct loop *l = &p->loop;
-
-	(void)fd;
-	(void)what;
-	if (resolver_deadline(l->resolver) <= now_us())
-		resolver_timeout(l->resolver, now_us());
-	names_settle(l);
-}
-
-static void command_ask(struct probe *p, char **words)
-{
-	struct timeval tick = {.tv_usec = TICK_US};
-	struct event *timer = event_new(p->loop.base, -1, EV_PERSIST, on_tick, p);
-
-	if (!words[1] || !words[2] || !timer || event_add(timer, &tick) < 0)
-		return;
-	p->first = strtoul(words[1], NULL, 10);
-	p->wanted = (unsigned)atoi(words[2]);
-	p->started = p->answered = p->addresses = 0;
-	while (p->answered < p->wanted) {
-		ask_more(p);
-		event_base_loop(p->loop.base, EVLOOP_ONCE);
-	}
-	event_free(timer);
-	printf("{\"answered\":%u,\"addresses\":%u}\n", p->answered, p->addresses);
-}
-
-static void command_send(struct probe *p, char **words)
-{
-	struct txq_batch batch = {.key.src.ip.family = IP_NONE};
-	uint64_t sent = p->loop.tx_datagrams, dropped = p->loop.tx_dropped;
-	size_t family;
-
-	if (!address(&batch.key.dst.ip, words[1]) || !words[2] || !words[3] || !words[4])
-		return;
-	batch.key.dst.port = (uint16_t)atoi(words[2]);
-	batch.count = (unsigned)atoi(words[3]);
-	batch.segment = (size_t)atoi(words[4]);
-	batch.len = batch.count * batch.segment;
-	batch.data = calloc(1, batch.len);
-	if (!batch.data)
-		return;
-	for (unsigned i = 0; i < batch.count; i++)
-		memcpy(batch.data + i * batch.segment, &i, min_size(sizeof(i), batch.segment));
-	udp_flush(&p->loop, &batch);
-	free(batch.data);
-	family = batch.key.dst.ip.family == IP_V4 ? 0 : 1;
-	printf("{\"sent\":%llu,\"dropped\":%llu,\"no_gso\":%s}\n",
-	       (unsigned long long)(p->loop.tx_datagrams - sent),
-	       (unsigned long long)(p->loop.tx_dropped - dropped),
-	       p->loop.udp[family].no_gso ? "true" : "false");
-}
-
-static void command_drain(struct probe *p)
-{
-	for (int i = 0; i < 3; i++)
-		event_base_loop(p->loop.base, EVLOOP_NONBLOCK);
-	printf("{\"generation\":%llu}\n", (unsigned long long)factory_generation(p->loop.factory));
+	printf("\"%s\":%llu,", name, (unsigned long long)value);
 }
 
 static void command_counters(const struct probe *p)
 {
 	struct factory_counters c;
 
-	factory_counters(p->loop.factory, &c);
-	printf("{\"hits\":%llu,\"misses\":%llu,\"negative_hits\":%llu,\"refused\":%llu,\"flushes\":"
-	       "%llu,"
-	       "\"invalidations\":%llu,\"rechecks\":%llu,\"generation\":%llu,\"entries\":%u,"
-	       "\"negatives\":%u}\n",
-	       (unsigned long long)c.hits, (unsigned long long)c.misses,
-	       (unsigned long long)c.negative_hits, (unsigned long long)c.refused,
-	       (unsigned long long)c.flushes, (unsigned long long)c.invalidations,
-	       (unsigned long long)c.rechecks, (unsigned long long)c.generation, c.entries,
-	       c.negatives);
+	factory_counters(p->stand.loop.factory, &c);
+	printf("{");
+	member("hits", c.hits);
+	member("misses", c.misses);
+	member("negative_hits", c.negative_hits);
+	member("refused", factory_sum(c.refused, FACTORY_REFUSALS));
+	member("flushes", factory_sum(c.flushes, FACTORY_CAUSES));
+	member("invalidations", factory_sum(c.invalidations, FACTORY_CAUSES));
+	member("stale_discards", c.stale_discards);
+	member("event_overruns", c.event_overruns);
+	member("rechecks", c.rechecks);
+	member("roams", c.roams);
+	member("entries", c.entries);
+	member("negatives", c.negatives);
+	for (int i = 0; i < FACTORY_CAUSES; i++) {
+		printf("\"flushes of %s\":%llu,", factory_cause_name((enum factory_cause)i),
+		       (unsigned long long)c.flushes[i]);
+	}
+	printf("\"generation\":%llu}\n", (unsigned long long)c.generation);
+}
+
+static void command_state(const struct probe *p)
+{
+	const struct stand *s = &p->stand;
+
+	printf("{");
+	member("roams", s->roams);
+	member("roamed_us", s->roamed_us);
+	member("reconnects", s->reconnects);
+	member("dead_locals", s->dead_locals);
+	member("lost", s->loop.network_lost);
+	member("sockets", s->sockets);
+	member("told_was", s->socket_was[0]);
+	member("told_port", s->socket_port[0]);
+	printf("\"port\":%u}\n", s->loop.udp[0].port);
 }
 
 static void command_reset(struct probe *p)
 {
-	factory_reset(p->loop.factory, "SIGHUP");
+	factory_reset(p->stand.loop.factory, FACTORY_CAUSE_OPERATOR);
 	command_counters(p);
 }
 
+static void command_sighup(struct probe *p)
+{
+	names_read_files(&p->stand.loop);
+	roam_forced(&p->stand.loop);
+	loop_settle(&p->stand.loop);
+	command_state(p);
+}
+
+static void command_drain(struct probe *p)
+{
+	stand_run(&p->stand, 0);
+	printf("{\"generation\":%llu}\n",
+	       (unsigned long long)factory_generation(p->stand.loop.factory));
+}
+
+static void command_run(struct probe *p, char **words)
+{
+	stand_run(&p->stand, number(words[1], 0) * US_PER_MS);
+	command_state(p);
+}
+
+static void next_address(struct ip_addr *ip)
+{
+	for (size_t i = ip->family == IP_V4 ? 4 : 16; i > 0 && ++ip->bytes[i - 1] == 0; i--)
+		;
+}
+
+static void command_watch(struct probe *p, char **words)
+{
+	struct ip_addr ip;
+	unsigned count = number(words[2], 1), i = 0;
+
+	if (!address(&ip, words[1]))
+		return;
+	for (; i < count && stand_watch(&p->stand, &ip); i++)
+		next_address(&ip);
+	printf("{\"watched\":%u}\n", i);
+}
+
+/* --- names --- */
+
+/* False when the helpers would refuse the sockets of one more name. */
+static bool sockets_due(struct probe *p)
+{
+	uint64_t now = now_us(), paid = p->sockets_paid_us > now ? p->sockets_paid_us : now;
+
+	if (paid - now > SOCKET_BURST_US)
+		return false;
+	p->sockets_paid_us = paid + p->sockets * SOCKET_COST_US / p->stand.n_helpers;
+	return true;
+}
+
+static void ask_more(struct probe *p)
+{
+	struct loop *l = &p->stand.loop;
+	char name[64];
+
+	while (p->started < p->wanted && p->started - p->answered < AT_ONCE && sockets_due(p)) {
+		snprintf(name, sizeof(name), "q%lu.example", p->first + p->started);
+		if (!resolver_lookup(l->resolver, name, token_of(p, p->started), now_us()))
+			return;
+		p->started++;
+		loop_settle(l);
+	}
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+/* Until all are answered; wakes up now and then to ask on. */
+static void answers(struct probe *p, bool more)
+{
+	struct timeval tick = {.tv_usec = 5000};
+	struct event *timer = event_new(p->stand.loop.base, -1, EV_PERSIST, on_tick, p);
+
+	if (!timer || event_add(timer, &tick) < 0)
+		exit(1);
+	while (p->answered < p->wanted) {
+		if (more)
+			ask_more(p);
+		event_base_loop(p->stand.loop.base, EVLOOP_ONCE);
+	}
+	event_free(timer);
+}
+
+static void command_ask(struct probe *p, char **words)
+{
+	if (!words[1] || !words[2])
+		return;
+	p->first = number(words[1], 0);
+	p->wanted = number(words[2], 0);
+	p->sockets = number(words[3], 2);
+	p->started = p->answered = p->addresses = 0;
+	answers(p, true);
+	printf("{\"answered\":%u,\"addresses\":%u}\n", p->answered, p->addresses);
+}
+
+static void command_lookup(struct probe *p, char **words)
+{
+	struct loop *l = &p->stand.loop;
+	char text[IP_TEXT_MAX];
+
+	names_refresh(l);
+	p->wanted = 1;
+	p->answered = p->addresses = 0;
+	if (!words[1] || !resolver_lookup(l->resolver, words[1], 1, now_us()))
+		return;
+	loop_settle(l);
+	answers(p, false);
+	printf("{\"addresses\":[");
+	for (size_t i = 0; i < p->last.n; i++) {
+		ip_format(&p->last.addresses[i], text);
+		printf("%s\"%s\"", i > 0 ? "," : "", text);
+	}
+	printf("]}\n");
+}
+
+/* --- datagrams --- */
+
+static void command_send(struct probe *p, char **words)
+{
+	struct loop *l = &p->stand.loop;
+	struct txq_batch batch = {.key.src.ip.family = IP_NONE};
+	uint64_t sent = l->tx_datagrams, dropped = l->tx_dropped;
+	size_t family;
+
+	if (!address(&batch.key.dst.ip, words[1]) || !words[2] || !words[3] || !words[4])
+		return;
+	batch.key.dst.port = (uint16_t)number(words[2], 0);
+	batch.count = number(words[3], 0);
+	batch.segment = number(words[4], 0);
+	batch.len = batch.count * batch.segment;
+	batch.data = calloc(1, batch.len);
+	if (!batch.data)
+		return;
+	for (unsigned i = 0; i < batch.count; i++)
+		memcpy(batch.data + i * batch.segment, &i, min_size(sizeof(i), batch.segment));
+	udp_flush(&p->stand.loop, &batch);
+	free(batch.data);
+	family = batch.key.dst.ip.family == IP_V4 ? 0 : 1;
+	printf("{\"sent\":%llu,\"dropped\":%llu,\"no_gso\":%s}\n",
+	       (unsigned long long)(l->tx_datagrams - sent),
+	       (unsigned long long)(l->tx_dropped - dropped),
+	       l->udp[family].no_gso ? "true" : "false");
+}
+
+static void on_stream(evutil_socket_t fd, short what, void *arg)
+{
+	struct probe *p = arg;
+	uint8_t data[STREAM_SIZE] = {0};
+	struct txq_batch batch = {
+	    .key = {.src.ip.family = IP_NONE, .dst = {.ip = p->to, .port = p->to_port}},
+	    .data = data,
+	    .len = sizeof(data),
+	    .segment = sizeof(data),
+	    .count = 1};
+
+	(void)fd;
+	(void)what;
+	for (uint64_t now = now_us(); p->next_us <= now; p->next_us += p->gap_us) {
+		memcpy(data, &p->streamed, sizeof(p->streamed));
+		p->streamed++;
+		udp_flush(&p->stand.loop, &batch);
+	}
+}
+
+static void command_stream(struct probe *p, char **words)
+{
+	struct loop *l = &p->stand.loop;
+	uint64_t sent = l->tx_datagrams, dropped = l->tx_dropped;
+	struct timeval tick = {.tv_usec = 1000};
+	struct event *timer = event_new(l->base, -1, EV_PERSIST, on_stream, p);
+
+	if (!address(&p->to, words[1]) || !words[2] || !words[3] || !timer)
+		return;
+	p->to_port = (uint16_t)number(words[2], 0);
+	p->gap_us = number(words[4], 1000);
+	p->next_us = now_us();
+	p->streamed = 0;
+	event_add(timer, &tick);
+	stand_run(&p->stand, number(words[3], 0) * US_PER_MS);
+	event_free(timer);
+	printf("{\"sent\":%llu,\"dropped\":%llu}\n", (unsigned long long)(l->tx_datagrams - sent),
+	       (unsigned long long)(l->tx_dropped - dropped));
+}
+
+/* --- main --- */
+
 /* False: no such command. */
+static bool command_network(struct probe *p, char **words)
+{
+	if (strcmp(words[0], "resolve") == 0)
+		command_resolve(p, words);
+	else if (strcmp(words[0], "watch") == 0)
+		command_watch(p, words);
+	else if (strcmp(words[0], "drain") == 0)
+		command_drain(p);
+	else if (strcmp(words[0], "run") == 0)
+		command_run(p, words);
+	else if (strcmp(words[0], "counters") == 0)
+		command_counters(p);
+	else if (strcmp(words[0], "state") == 0)
+		command_state(p);
+	else if (strcmp(words[0], "reset") == 0)
+		command_reset(p);
+	else if (strcmp(words[0], "sighup") == 0)
+		command_sighup(p);
+	else
+		return false;
+	return true;
+}
+
 static bool command(struct probe *p, char **words)
 {
 	if (!words[0])
 		return false;
-	if (strcmp(words[0], "resolve") == 0)
-		command_resolve(p, words);
-	else if (strcmp(words[0], "ask") == 0)
+	if (strcmp(words[0], "ask") == 0)
 		command_ask(p, words);
+	else if (strcmp(words[0], "lookup") == 0)
+		command_lookup(p, words);
 	else if (strcmp(words[0], "send") == 0)
 		command_send(p, words);
-	else if (strcmp(words[0], "drain") == 0)
-		command_drain(p);
-	else if (strcmp(words[0], "counters") == 0)
-		command_counters(p);
-	else if (strcmp(words[0], "reset") == 0)
-		command_reset(p);
+	else if (strcmp(words[0], "stream") == 0)
+		command_stream(p, words);
 	else
-		return false;
+		return command_network(p, words);
 	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct probe *p = calloc(1, sizeof(*p));
+	struct stand_config cfg = {.log_filter = "debug", .answer = on_answer};
 	char line[LINE];
 	int rc;
 
 	if (argc != 4 || !p || sodium_init() < 0)
 		return 2;
+	cfg.helper_fds = argv[1];
+	cfg.resolv_conf = argv[2];
+	cfg.hosts = argv[3];
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	rc = start(p, argv);
+	rc = stand_start(&p->stand, &cfg);
 	if (rc < 0) {
 		fprintf(stderr, "factory-probe: %s\n", strerror(-rc));
 		return 1;
 	}
-	printf("{\"ready\":true,\"tun\":%u,\"port\":%u}\n", p->loop.tun_ifindex,
-	       p->loop.udp[0].port);
+	printf("{\"ready\":true,\"tun\":%u,\"port\":%u}\n", p->stand.loop.tun_ifindex,
+	       p->stand.loop.udp[0].port);
 	while (fgets(line, sizeof(line), stdin)) {
 		char *words[8] = {NULL}, *rest = NULL;
 
@@ -359,6 +404,7 @@ int main(int argc, char **argv)
 		if (!command(p, words))
 			printf("{\"error\":\"no such command\"}\n");
 	}
-	stop(p);
+	stand_stop(&p->stand);
+	free(p);
 	return 0;
 }

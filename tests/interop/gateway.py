@@ -136,7 +136,7 @@ class Gateway:
         env.update(extra)
         return net.clean_env(**{key: value for key, value in env.items() if value is not None})
 
-    def start(self, mode="setcap", wrapper=(), hosts="", tun_mode="666", args=(), pipe=False, **env):
+    def start(self, mode="setcap", wrapper=(), hosts="", servers=(net.DNS,), tun_mode="666", args=(), pipe=False, **env):
         """Starts it; `env` changes the environment (None removes), `wrapper` is put before the front.
 
         pipe: standard output and error are pipes that a `cat` empties, not regular files.
@@ -144,7 +144,7 @@ class Gateway:
         state = self.net.state
         self.runs += 1
         self.label = f"gateway-{self.runs}"
-        (state / "resolv.conf").write_text(f"nameserver {net.DNS}\n")
+        (state / "resolv.conf").write_text("".join(f"nameserver {server}\n" for server in servers))
         (state / "hosts").write_text("127.0.0.1 localhost\n" + hosts)
         lines = ["set -e", "umask 022", "mkdir -p /dev/net", "mount -t tmpfs -o mode=755 none /dev/net",
                  f"mknod -m {tun_mode} /dev/net/tun c 10 200" if tun_mode else ":",

@@ -1,8 +1,14 @@
-"""A name server for test_sockets.py: every name has one address of each kind, and some names have troublesome answers.
+"""A name server for test_sockets.py and test_names.py: every name has one address of each kind, and there are troublesome ways
+to say so.
 
-Usage: name_server.py ADDRESS LOG. Each query is one line of the log: its source port, type and name. After `mode stray` on
-standard input every answer comes after datagrams that are none: from another port, from another address, with another id, and
-for another question.
+Usage: name_server.py ADDRESS LOG. Each query is one line of the log: its source port, type and name. A line on standard input
+chooses how it goes on:
+
+    mode good      as it was at the start
+    mode stray     every answer comes after datagrams that are none: from another port, with another id, for another question,
+                   with an address that is wrong, and garbage
+    mode lie       the same, but no answer comes
+    mode servfail  every answer says so
 """
 
 import selectors
@@ -11,6 +17,7 @@ import struct
 import sys
 
 A, AAAA = 1, 28
+SERVFAIL = 2
 
 
 def name_of(query):
@@ -19,6 +26,10 @@ def name_of(query):
         labels.append(query[at + 1:at + 1 + query[at]].decode())
         at += 1 + query[at]
     return ".".join(labels), struct.unpack_from(">H", query, at + 1)[0], at + 5
+
+
+def refusal(query, end, rcode):
+    return query[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, 0, 0, 0) + query[12:end]
 
 
 def answer(query, end, kind, address):
@@ -45,7 +56,7 @@ def main():
     server.bind((address, 53))
     others = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
     others[0].bind((address, 5353))
-    stray = False
+    mode = "good"
     selector = selectors.DefaultSelector()
     selector.register(server, selectors.EVENT_READ)
     selector.register(sys.stdin, selectors.EVENT_READ)
@@ -56,15 +67,18 @@ def main():
                 line = sys.stdin.readline()
                 if not line:
                     return
-                stray = line.split() == ["mode", "stray"]
+                mode = line.split()[1]
                 print("ok", flush=True)
                 continue
             query, source = server.recvfrom(4096)
             name, kind, end = name_of(query)
             log.write(f"{source[1]} {kind} {name}\n")
-            if stray:
+            if mode in ("stray", "lie"):
                 strays(server, others, query, end, kind, source)
-            server.sendto(answer(query, end, kind, "203.0.113.7" if kind == A else "2001:db8:5::7"), source)
+            if mode == "servfail":
+                server.sendto(refusal(query, end, SERVFAIL), source)
+            elif mode != "lie":
+                server.sendto(answer(query, end, kind, "203.0.113.7" if kind == A else "2001:db8:5::7"), source)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,27 @@
 """A small internet of network namespaces, with everything in it that is neither gateway nor client.
 
-    client -- cnat -- inet -- gnat -- gw -- lan
-                       |
+    client -- cnat -- inet --+-- gnat ---+-- gw -- lan
+                       |     +-- gnat2 --+
               coturn, portal, name server
 
-`cnat` and `gnat` masquerade IPv4 with nftables, only filter IPv6, and drop what nobody asked for. `inet` only routes; in
-relay-only mode it forwards no UDP, so that the relay is the one way left. `lan` has no default route: its servers are
-reached because the gateway's host masquerades (packaging/firezone-gateway.nft).
+`cnat` and both `gnat` masquerade IPv4 with nftables, only filter IPv6, and drop what nobody asked for or what has the
+source of another network. `inet` only routes; in relay-only mode it forwards no UDP, so that the relay is the one way
+left. The gateway's host leaves by `gnat` unless a test moves its default routes to `gnat2` (uplink). `lan` has no
+default route: its servers are reached because the gateway's host masquerades (packaging/firezone-gateway.nft).
 
 All names begin with one prefix. What an earlier, killed run with the same prefix left is cleared first. Nothing
 outside the namespaces changes but /run/<prefix>, /run/<prefix>.lock and, in gateway.py, one user.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -29,29 +32,37 @@ TURN, TURN6 = "203.0.113.10", "2001:db8::10"
 PORTAL = "203.0.113.20"
 DNS = "203.0.113.53"
 GW_ADDRESS, GW_ADDRESS6 = "192.168.20.2", "2001:db8:20::2"
+GW2_ADDRESS, GW2_ADDRESS6 = "192.168.30.2", "2001:db8:30::2"
+UPLINKS = {"gnat": ("192.168.20.1", "2001:db8:20::1"), "gnat2": ("192.168.30.1", "2001:db8:30::1")}
 PORTAL_NAME = "portal.firezone.test"
 TOKEN = "development.token-0123456789"
 GATEWAY_TUNNEL = {"ipv4": "100.64.3.9", "ipv6": "fd00:2021:1111::3:9"}
 LAN4, LAN6 = "10.20.0.10", "fd10:20::10"
 OTHER4, OTHER6 = "10.21.0.10", "fd10:21::10"
 PAGE = "A page from behind the gateway.\n"
+BUFFER = 4 << 20
+SYS_PIDFD_GETFD = 438
 WS, WSS, WSS_WRONG_NAME, WSS_UNKNOWN_CA = 8080, 8443, 8444, 8445
 
-NAMESPACES = ("inet", "cnat", "client", "gnat", "gw", "lan")
+NAMESPACES = ("inet", "cnat", "client", "gnat", "gnat2", "gw", "lan")
 LINKS = (  # namespace, interface, addresses - twice
     ("inet", "cnat", "198.51.100.1/24 2001:db8:1::1/64", "cnat", "wan", "198.51.100.2/24 2001:db8:1::2/64"),
     ("inet", "gnat", "192.0.2.1/24 2001:db8:2::1/64", "gnat", "wan", "192.0.2.2/24 2001:db8:2::2/64"),
+    ("inet", "gnat2", "203.0.113.129/25 2001:db8:3::1/64", "gnat2", "wan", "203.0.113.130/25 2001:db8:3::2/64"),
     ("cnat", "lan", "192.168.10.1/24 2001:db8:10::1/64", "client", "eth0", "192.168.10.2/24 2001:db8:10::2/64"),
     ("gnat", "lan", "192.168.20.1/24 2001:db8:20::1/64", "gw", "eth0", f"{GW_ADDRESS}/24 {GW_ADDRESS6}/64"),
+    ("gnat2", "lan", "192.168.30.1/24 2001:db8:30::1/64", "gw", "eth2", f"{GW2_ADDRESS}/24 {GW2_ADDRESS6}/64"),
     ("gw", "eth1", "10.20.0.1/24 10.21.0.1/24 fd10:20::1/64 fd10:21::1/64", "lan", "eth0",
      f"{LAN4}/24 {OTHER4}/24 {LAN6}/64 {OTHER6}/64"),
 )
 ROUTES = (  # namespace, destination, next hop
     ("cnat", "0.0.0.0/0", "198.51.100.1"), ("cnat", "::/0", "2001:db8:1::1"),
     ("gnat", "0.0.0.0/0", "192.0.2.1"), ("gnat", "::/0", "2001:db8:2::1"),
+    ("gnat2", "0.0.0.0/0", "203.0.113.129"), ("gnat2", "::/0", "2001:db8:3::1"),
     ("client", "0.0.0.0/0", "192.168.10.1"), ("client", "::/0", "2001:db8:10::1"),
     ("gw", "0.0.0.0/0", "192.168.20.1"), ("gw", "::/0", "2001:db8:20::1"),
     ("inet", "2001:db8:10::/64", "2001:db8:1::2"), ("inet", "2001:db8:20::/64", "2001:db8:2::2"),
+    ("inet", "2001:db8:30::/64", "2001:db8:3::2"),
 )
 NAT_RULES = """
 table ip nat {
@@ -68,6 +79,7 @@ table inet filter {
 	}
 	chain forward {
 		type filter hook forward priority filter; policy drop;
+		iifname lan fib saddr . iif oif missing drop
 		ct state established,related accept
 		iifname lan accept
 	}
@@ -158,9 +170,9 @@ class Net:
         for interface in ("void", "void-end"):
             _ip("-n", self.ns("inet"), "link", "set", interface, "arp", "off", "up")
         _ip("-n", self.ns("inet"), "route", "add", "default", "dev", "void", "src", PORTAL)
-        for name in ("inet", "cnat", "gnat"):
+        for name in ("inet", "cnat", "gnat", "gnat2"):
             self.run(name, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        for name in ("cnat", "gnat"):
+        for name in ("cnat", "gnat", "gnat2"):
             self.run(name, "nft", "-f", "-", stdin=NAT_RULES)
         self.run("gw", "sysctl", "-qp", REPO / "packaging" / "60-firezone-gateway.conf")
         self.run("gw", "nft", "-f", REPO / "packaging" / "firezone-gateway.nft")
@@ -194,6 +206,14 @@ class Net:
         self.run("inet", "nft", "delete table inet relay_only", check=False)
         if on:
             self.run("inet", "nft", "-f", "-", stdin=RELAY_ONLY_RULES)
+
+    def ip(self, name, *lines):
+        """Lines for ip(8), all in one go."""
+        self.run(name, "ip", "-batch", "-", stdin="".join(line + "\n" for line in lines))
+
+    def uplink(self, router):
+        """Moves the default routes of the gateway's host to a router of UPLINKS."""
+        self.ip("gw", *(f"route replace default via {via}" for via in UPLINKS[router][:2]))
 
     def _addresses(self, name, interface, addresses):
         for address in addresses.split():
@@ -303,6 +323,17 @@ def wait_for(predicate, seconds, what):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds} s")
         time.sleep(0.05)
+
+
+def enlarge_buffers(pid):
+    """Gives a program's UDP sockets room for what waits on a busy machine; the kernel's default is too little."""
+    process, libc = os.pidfd_open(pid), ctypes.CDLL(None)
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+            with socket.socket(fileno=libc.syscall(SYS_PIDFD_GETFD, process, int(name), 0)) as copy:
+                if copy.type == socket.SOCK_DGRAM:
+                    copy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    os.close(process)
 
 
 def _ip(*argv):

@@ -6,6 +6,7 @@ and the other way round.
 
 import asyncio
 import os
+import socket
 import subprocess
 
 import net
@@ -27,9 +28,11 @@ class Carrier(asyncio.DatagramProtocol):
         self.wireguard = None        # wireguard-go's own socket
         self.ice = None
         self.sent = self.received = 0
+        self.wanted = asyncio.Event()    # wireguard-go has something to send
 
     def connection_made(self, transport):
         self.transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, net.BUFFER)
 
     def attach(self, ice):
         """To be called once the connection is nominated; takes over its received datagrams, early ones included."""
@@ -39,6 +42,7 @@ class Carrier(asyncio.DatagramProtocol):
             self.from_peer(*ice._queue.get_nowait())
 
     def datagram_received(self, data, _addr):
+        self.wanted.set()
         pair = self.ice and self.ice._nominated.get(1)
         if pair:
             self.sent += 1
@@ -84,6 +88,7 @@ class Tunnel:
             config.append(f"PersistentKeepalive = {keepalive}")
         _wg("setconf", self.interface, "/dev/stdin", stdin="\n".join(config) + "\n")
         self.carrier.wireguard = ("127.0.0.1", int(_wg("show", self.interface, "listen-port")))
+        net.enlarge_buffers(self.proc.pid)
 
     def allow(self, allowed_ips):
         _wg("set", self.interface, "peer", self.peer, "allowed-ips", ",".join(allowed_ips))

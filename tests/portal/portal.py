@@ -10,6 +10,7 @@ part towards clients: it authorizes flows and passes candidates.
 
 import asyncio
 import collections
+import contextlib
 import json
 import os
 import ssl
@@ -56,6 +57,13 @@ class Gateway:
 
     async def reply(self, message, status="ok", response=None):
         await self.send("phx_reply", {"status": status, "response": response or {}}, message["topic"], message["ref"])
+
+    async def replaced(self):
+        """Another connection of the same gateway has come: this one is told to end, and its end is not waited for."""
+        with contextlib.suppress(ConnectionError):
+            await self.send("disconnect", {"reason": "token_expired"})
+            await self.send("phx_close", {})
+        self.request.transport.close()
 
     async def run(self):
         while True:
@@ -144,7 +152,10 @@ class Gateway:
 class Portal:
     def __init__(self, config):
         self.config = {**DEFAULTS, **config}
-        self.settings = {"join_delay": 0.0, "join_error": None, "answer_heartbeats": True, "upgrade_delay": 0.0}
+        # newest_wins: a second connection of a gateway ends the first, as portals up to release 1.5.2 do; later ones
+        # refuse it for as long as they take the first for alive.
+        self.settings = {"join_delay": 0.0, "join_error": None, "answer_heartbeats": True, "upgrade_delay": 0.0,
+                         "newest_wins": False}
         self.refusals = []           # {status, headers, body} for the next upgrades
         self.limit = handshake.RateLimit()
         self.gateway = None
@@ -212,7 +223,8 @@ class Portal:
             return web.Response(status=refusal["status"], headers=refusal.get("headers"), text=refusal.get("body", ""))
         try:
             params = handshake.check(request, self.config["token"], self.limit)
-            if self.gateway and self.gateway.params["external_id"] == params["external_id"]:
+            older = self.gateway if self.gateway and self.gateway.params["external_id"] == params["external_id"] else None
+            if older and not self.settings["newest_wins"]:
                 raise handshake.Refusal(409, "gateway_already_connected", "this gateway is already connected")
         except handshake.Refusal as refusal:
             self.record("info", {"refused": refusal.status, "code": refusal.code, "detail": refusal.detail})
@@ -225,6 +237,8 @@ class Portal:
         gateway.ws = web.WebSocketResponse(compress=False, autoclose=True, max_msg_size=1 << 20)
         await gateway.ws.prepare(request)
         self.gateway = gateway
+        if older:
+            await older.replaced()
         try:
             await gateway.run()
         finally:

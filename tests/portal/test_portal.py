@@ -121,6 +121,22 @@ def test_second_connection_of_one_gateway_is_a_conflict(portal):
     wait_offline(portal)
 
 
+def test_newest_connection_wins_where_told(portal):
+    ask(portal[1], "POST", "/settings", {"newest_wins": True})
+    *_, first = upgrade(portal)
+    status, *_, second = upgrade(portal)
+    assert status == 101
+    ended = b""
+    while piece := first.sock.recv(4096):
+        ended += piece
+    assert b"token_expired" in ended and b"phx_close" in ended
+    assert ask(portal[1], "GET", "/state")["connected"]
+    ask(portal[1], "POST", "/settings", {"newest_wins": False})
+    first.close()
+    second.close()
+    wait_offline(portal)
+
+
 def test_second_attempt_within_a_second_is_put_off(portal):
     upgrade(portal, query="external_id=gw")[3].close()
     connection = http.client.HTTPConnection("127.0.0.1", portal[0])
