@@ -92,6 +92,15 @@ static void log_roam(struct loop *l, const struct comparison *c, enum factory_ca
 	       KV_INT("kept", c->paths.kept + c->servers_kept + (c->portal == WAY_KEPT)));
 }
 
+/* As it leaves now, or does not: what is no news must not be a roam again. */
+static void watch_again(struct loop *l, struct way *w)
+{
+	const struct endpoint dst = w->dst;
+
+	if (dst.ip.family != IP_NONE)
+		way_watch(l, w, &dst);
+}
+
 /* The order of spec 4.6 step 4. Keys, sessions, sockets and their ports stay. */
 static void roam(struct loop *l, const struct comparison *c, enum factory_cause reason)
 {
@@ -107,6 +116,7 @@ static void roam(struct loop *l, const struct comparison *c, enum factory_cause 
 	resolver_restart(l->resolver, now_us());
 	dns_io_refill(l->dns);
 	roam_watch_servers(l);
+	watch_again(l, &l->portal.way);
 	gateway_handle(l->gateway, &in, now_us());
 	if (c->portal == WAY_MOVED || c->portal == WAY_LOST ||
 	    !portal_channel_joined(l->portal.channel))
@@ -121,10 +131,13 @@ static bool all_lost(const struct comparison *c)
 	       c->paths.moved == 0 && c->portal != WAY_KEPT && c->portal != WAY_MOVED;
 }
 
+/* The core leaves in force what it has when all of that is lost. */
 static bool differs(const struct comparison *c)
 {
-	return c->paths.moved + c->paths.lost + c->servers_moved + c->servers_lost > 0 ||
-	       c->portal == WAY_MOVED || c->portal == WAY_LOST;
+	bool paths = c->paths.moved > 0 || (c->paths.lost > 0 && c->paths.kept > 0);
+
+	return paths || c->servers_moved + c->servers_lost > 0 || c->portal == WAY_MOVED ||
+	       c->portal == WAY_LOST;
 }
 
 static void run(struct loop *l, enum factory_cause reason, bool forced)

@@ -37,10 +37,10 @@ static uint64_t affordable_us(const struct roam *r)
 
 static void arm(struct roam *r, enum factory_cause cause, uint64_t now_us)
 {
-	if (r->first_us == NEVER_US) {
-		r->first_us = now_us;
+	/* An event says more than that a send failed. */
+	if (r->first_us == NEVER_US || r->cause == FACTORY_CAUSE_SEND_ERROR)
 		r->cause = cause;
-	}
+	r->first_us = min_u64(r->first_us, now_us);
 	r->last_us = now_us;
 }
 

@@ -309,6 +309,20 @@ static void flush_by_somebody_else_arms_the_comparison(void **state)
 	assert_true(roam_take(&r, T0 + ms(10 + ROAM_QUIET_MS)).compare);
 }
 
+static void event_says_why_where_a_failed_send_only_armed_the_comparison(void **state)
+{
+	struct roam r;
+
+	(void)state;
+	roam_init(&r);
+	roam_generation(&r, 1, T0);
+	roam_generation(&r, 2, T0);
+	roam_event(&r, FACTORY_CAUSE_ADDRESS, T0 + ms(100));
+	roam_event(&r, FACTORY_CAUSE_ROUTE, T0 + ms(200));
+	assert_int_equal(r.cause, FACTORY_CAUSE_ADDRESS);
+	assert_int_equal(r.first_us, T0);
+}
+
 static void own_flush_arms_nothing_beyond_its_event(void **state)
 {
 	struct roam r;
@@ -420,6 +434,7 @@ int main(void)
 	    cmocka_unit_test(t44_paths_leave_by_no_removed_source),
 	    cmocka_unit_test(comparison_does_not_find_what_a_waiting_flush_would_forget),
 	    cmocka_unit_test(flush_by_somebody_else_arms_the_comparison),
+	    cmocka_unit_test(event_says_why_where_a_failed_send_only_armed_the_comparison),
 	    cmocka_unit_test(own_flush_arms_nothing_beyond_its_event),
 	    cmocka_unit_test(comparison_is_no_reason_for_the_next_one),
 	    cmocka_unit_test(event_amid_the_comparison_arms_the_next_one),
