@@ -155,11 +155,13 @@ class Lab:
         self.portal.post("/reject", {"client_id": client.id, "resource_id": what["id"]})
 
     def start_reference(self):
-        """The reference gateway in the gateway's place."""
+        """The reference gateway in the gateway's place; its WireGuard's socket is named after the interface, so it is hidden."""
+        own = 'mkdir -p /var/run/wireguard && mount -t tmpfs -o mode=700 none /var/run/wireguard && exec "$@"'
         path = self.net.state / "refgw.json"
         path.write_text(json.dumps({"url": f"ws://{net.PORTAL}:{net.WS}/", "token": net.TOKEN, "turn": net.TURN,
                                     "addresses": [net.GW_ADDRESS, net.GW_ADDRESS6], "interface": "tun-firezone"}))
-        self.net.spawn("refgw", "gw", net.PYTHON, "-B", net.REPO / "tests" / "interop" / "refgw.py", path)
+        self.net.spawn("refgw", "gw", "unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", own, "sh",
+                       net.PYTHON, "-B", net.REPO / "tests" / "interop" / "refgw.py", path)
         return self.wait_joined()
 
     def blob_matches(self, client, host):
