@@ -315,7 +315,7 @@ static void command_move(struct client *c, char **words)
 		failed("move", -EINVAL);
 		return;
 	}
-	if (c->stand.loop.portal.way.dst.ip.family == IP_NONE && !stand_watch(&c->stand, &to)) {
+	if (c->stand.loop.portal.peer.dst.ip.family == IP_NONE && !stand_watch(&c->stand, &to)) {
 		failed("move", -ENOMEM);
 		return;
 	}

@@ -250,6 +250,11 @@ static void due(struct run *run)
 		wait_event(run, at - run->now_us);
 }
 
+static void set_resolv_conf(struct resolver *r, const char *text, size_t len)
+{
+	(void)resolver_set_resolv_conf(r, text, len);
+}
+
 static void event(struct run *run, struct reader *r)
 {
 	switch ((enum event)(rd_u8(r) % EVENTS)) {
@@ -272,7 +277,7 @@ static void event(struct run *run, struct reader *r)
 		due(run);
 		break;
 	case EVENT_CONF:
-		text_event(run, r, resolver_set_resolv_conf);
+		text_event(run, r, set_resolv_conf);
 		break;
 	case EVENT_HOSTS:
 		text_event(run, r, resolver_set_hosts);

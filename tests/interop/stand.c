@@ -110,7 +110,7 @@ void portal_in(struct loop *l, enum portal_in_kind kind, const char *reason)
 	(void)kind;
 	(void)reason;
 	((struct stand *)l)->reconnects++;
-	way_watch(l, &l->portal.way, &l->portal.way.dst);
+	roam_watch(l, &l->portal.peer);
 }
 
 bool portal_channel_joined(const struct portal_channel *c)
@@ -174,43 +174,35 @@ void gateway_packets_done(struct gateway *g, uint64_t now)
 	(void)now;
 }
 
-static void compare(struct loop *l, struct way *w, struct gateway_egress *out)
+static void compare(struct loop *l, struct watched *w, struct gateway_egress *out)
 {
-	bool was_out = w->out, same;
-	struct factory_route was = w->route;
+	enum way_change change = way_compare(&w->way, l->factory, &w->dst, now_us());
 	size_t family = w->dst.ip.family == IP_V4 ? 0 : 1;
 
-	way_watch(l, w, &w->dst);
-	if (!was_out && !w->out)
+	out->live += change != WAY_NONE;
+	out->kept += change == WAY_KEPT;
+	out->rerouted += w->way.rerouted;
+	out->moved += change == WAY_MOVED;
+	out->lost += change == WAY_LOST;
+	if ((change != WAY_MOVED && change != WAY_LOST) || out->was[family].family != IP_NONE)
 		return;
-	out->live++;
-	same = was_out && w->out && ip_eq(&was.source, &w->route.source);
-	out->kept += same;
-	out->rerouted +=
-	    same && (was.ifindex != w->route.ifindex || !ip_eq(&was.gateway, &w->route.gateway));
-	out->moved += w->out && !same;
-	out->lost += !w->out;
-	if (same || out->was[family].family != IP_NONE)
-		return;
-	if (was_out)
-		out->was[family] = was.source;
-	if (w->out)
-		out->now[family] = w->route.source;
+	if (w->way.out)
+		out->was[family] = w->way.route.source;
+	if (change == WAY_MOVED)
+		out->now[family] = w->way.found.source;
 }
 
 void gateway_egress(struct gateway *g, struct gateway_egress *out, uint64_t now)
 {
 	struct stand *s = stand_of(g);
-	struct way before[STAND_WAYS];
 
 	(void)now;
 	*out = (struct gateway_egress){.live = 0};
-	memcpy(before, s->ways, sizeof(before));
 	for (size_t i = 0; i < s->n_ways; i++)
 		compare(&s->loop, &s->ways[i], out);
 	/* Nothing to roam to: what was in force stays. */
-	if (out->lost > 0 && out->kept + out->moved == 0)
-		memcpy(s->ways, before, sizeof(before));
+	for (size_t i = 0; i < s->n_ways && out->kept + out->moved > 0; i++)
+		(void)way_settle(&s->ways[i].way);
 }
 
 void gateway_handle(struct gateway *g, const struct gateway_input *in, uint64_t now)
@@ -386,14 +378,14 @@ void stand_run(struct stand *s, uint64_t us)
 
 bool stand_watch(struct stand *s, const struct ip_addr *ip)
 {
-	struct endpoint dst = {.ip = *ip, .port = 1};
+	struct watched *w = &s->loop.portal.peer;
 
-	if (s->loop.portal.way.dst.ip.family == IP_NONE) {
-		way_watch(&s->loop, &s->loop.portal.way, &dst);
-		return true;
+	if (w->dst.ip.family != IP_NONE) {
+		if (s->n_ways == STAND_WAYS)
+			return false;
+		w = &s->ways[s->n_ways++];
 	}
-	if (s->n_ways == STAND_WAYS)
-		return false;
-	way_watch(&s->loop, &s->ways[s->n_ways++], &dst);
+	w->dst = (struct endpoint){.ip = *ip, .port = 1};
+	roam_watch(&s->loop, w);
 	return true;
 }

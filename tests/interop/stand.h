@@ -34,7 +34,7 @@ struct stand {
 	struct helper_client helpers[STAND_HELPERS];
 	size_t n_helpers, helper;
 	uint32_t helper_seq;
-	struct way ways[STAND_WAYS];
+	struct watched ways[STAND_WAYS];
 	size_t n_ways;
 	/* What the loop's files told the core and the portal. */
 	unsigned int roams, dead_locals, sockets, reconnects;

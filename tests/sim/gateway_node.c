@@ -61,36 +61,24 @@ static void lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct 
 	out->ifindex = IFINDEX;
 }
 
-/* --- sending, as loop/udp.c does it --- */
+/* --- sending --- */
 
-static bool choose_source(struct gateway_node *gn, const struct txq_batch *batch,
-			  struct factory_send_error *e, struct endpoint *src)
+struct sending {
+	struct gateway_node *gn;
+	const struct txq_batch *batch;
+};
+
+static int try_send(void *ctx, const struct ip_addr *source, bool uncut)
 {
-	const struct txq_key *key = &batch->key;
-
-	e->fixed_source = src->ip.family != IP_NONE && key->generation == 0;
-	if (e->fixed_source)
-		return true;
-	if (src->ip.family != IP_NONE && key->generation == factory_generation(gn->factory)) {
-		e->route.source = src->ip;
-		e->route.generation = key->generation;
-		return true;
-	}
-	if (factory_resolve(gn->factory, &key->dst.ip, key->dst.scope, now(gn), &e->route) !=
-	    FACTORY_OK)
-		return false;
-	src->ip = e->route.source;
-	return true;
-}
-
-static int send_batch(struct gateway_node *gn, const struct endpoint *src,
-		      const struct txq_batch *batch)
-{
+	const struct sending *s = ctx;
+	const struct txq_batch *batch = s->batch;
+	struct gateway_node *gn = s->gn;
 	int rc = 0;
 
+	(void)uncut;
 	for (size_t at = 0; at < batch->len && rc == 0; at += batch->segment) {
 		struct outgoing out = {
-		    .src = {.ip = src->ip, .port = GATEWAY_PORT},
+		    .src = {.ip = *source, .port = GATEWAY_PORT},
 		    .dst = batch->key.dst,
 		    .ecn = batch->key.ecn,
 		    .data = batch->data + at,
@@ -101,51 +89,29 @@ static int send_batch(struct gateway_node *gn, const struct endpoint *src,
 		rc = net_send(&gn->world->net, gn->host, &out);
 		memory_enter(&gn->memory);
 	}
-	return rc;
+	return -rc;
 }
 
-static void source_failed(struct gateway_node *gn, const struct endpoint *src)
+static void source_failed(struct gateway_node *gn, const struct ip_addr *source)
 {
-	if (!net_has(gn->host, src->ip.family) ||
-	    !ip_eq(&gn->host->address[src->ip.family == IP_V6], &src->ip))
-		gn->dead_local = src->ip;
-}
-
-static bool may_retry(struct gateway_node *gn, struct factory_send_error *e, struct endpoint *src)
-{
-	switch (factory_send_failed(gn->factory, e, now(gn), &e->route)) {
-	case FACTORY_RETRY_SOURCE:
-		e->retried_source = true;
-		src->ip = e->route.source;
-		return true;
-	case FACTORY_RETRY_UNCUT:
-		e->retried_gso = true;
-		return true;
-	case FACTORY_REPORT_DEAD:
-		source_failed(gn, src);
-		return false;
-	case FACTORY_WAIT:
-	case FACTORY_DROP:
-		return false;
-	}
-	return false;
+	if (!net_has(gn->host, source->family) ||
+	    !ip_eq(&gn->host->address[source->family == IP_V6], source))
+		gn->dead_local = *source;
 }
 
 static void send_out(void *ctx, const struct txq_batch *batch)
 {
 	struct gateway_node *gn = ctx;
-	struct endpoint src = batch->key.src;
-	struct factory_send_error e = {.dst = batch->key.dst};
+	struct factory_send s = {
+	    .dst = batch->key.dst,
+	    .source = batch->key.src.ip,
+	    .generation = batch->key.generation,
+	    .try_send = try_send,
+	    .ctx = &(struct sending){.gn = gn, .batch = batch},
+	};
 
-	if (!choose_source(gn, batch, &e, &src))
-		return;
-	for (int i = 0; i < MAX_SEND_TRIES; i++) {
-		int rc = send_batch(gn, &src, batch);
-
-		e.error = rc;
-		if (rc == 0 || !may_retry(gn, &e, &src))
-			return;
-	}
+	if (factory_send(gn->factory, &s, now(gn)) == FACTORY_REPORT_DEAD)
+		source_failed(gn, &s.source);
 }
 
 /* --- what the core says --- */

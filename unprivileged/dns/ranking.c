@@ -29,6 +29,7 @@ struct ranking {
 	struct rng rng;
 	struct probe probes[MAX_PROBES];
 	size_t n, n_to_send;
+	uint64_t deadline_us; /* asked for at every wake-up of the worker */
 	uint32_t last_exchange;
 	uint32_t closing[2 * MAX_PROBES]; /* taken before the next round; more are never open */
 	size_t n_closing;
@@ -38,8 +39,10 @@ struct ranking *ranking_new(const struct rng *rng)
 {
 	struct ranking *r = calloc(1, sizeof(*r));
 
-	if (r)
-		r->rng = *rng;
+	if (!r)
+		return NULL;
+	r->rng = *rng;
+	r->deadline_us = NEVER_US;
 	return r;
 }
 
@@ -78,12 +81,24 @@ static void probe_failed(struct ranking *r, struct probe *p)
 	p->rtt_us = 0;
 }
 
+static void set_deadline(struct ranking *r)
+{
+	r->deadline_us = NEVER_US;
+	for (size_t i = 0; i < r->n; i++) {
+		const struct probe *p = &r->probes[i];
+		uint64_t end_us = p->asked_us + RANKING_TIMEOUT_S * US_PER_S;
+
+		r->deadline_us = min_u64(r->deadline_us, p->exchange != 0 ? end_us : p->due_us);
+	}
+}
+
 void ranking_restart(struct ranking *r, uint64_t now_us)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		r->probes[i].rtt_us = 0;
 		probe_begin(r, &r->probes[i], now_us);
 	}
+	set_deadline(r);
 }
 
 void ranking_set_servers(struct ranking *r, const struct endpoint *servers, size_t n,
@@ -111,6 +126,7 @@ void ranking_doubt(struct ranking *r, const struct endpoint *server, bool tcp, u
 						   ? p->asked_us + RANKING_DOUBT_S * US_PER_S
 						   : now_us);
 	}
+	set_deadline(r);
 }
 
 static bool is_from(const struct probe *p, const struct endpoint *src)
@@ -131,17 +147,17 @@ void ranking_reply(struct ranking *r, const struct dns_reply *reply, uint64_t no
 	if (reply->failed) {
 		p->exchange = 0;
 		p->rtt_us = 0;
+		set_deadline(r);
 		return;
 	}
 	if (!is_from(p, &reply->src) ||
 	    !dns_answer_read(&answer, reply->data, reply->len, p->id, probe_name, DNS_A))
 		return;
-	if (answer.rcode != DNS_NOERROR) {
-		probe_failed(r, p);
-		return;
-	}
 	probe_close(r, p);
-	p->rtt_us = now_us > p->asked_us ? now_us - p->asked_us : 1;
+	p->rtt_us = 0;
+	if (answer.rcode == DNS_NOERROR)
+		p->rtt_us = now_us > p->asked_us ? now_us - p->asked_us : 1;
+	set_deadline(r);
 }
 
 void ranking_timeout(struct ranking *r, uint64_t now_us)
@@ -154,19 +170,12 @@ void ranking_timeout(struct ranking *r, uint64_t now_us)
 		if (p->exchange == 0 && p->due_us <= now_us)
 			probe_begin(r, p, now_us);
 	}
+	set_deadline(r);
 }
 
 uint64_t ranking_deadline(const struct ranking *r)
 {
-	uint64_t at_us = NEVER_US;
-
-	for (size_t i = 0; i < r->n; i++) {
-		const struct probe *p = &r->probes[i];
-
-		at_us = min_u64(at_us, p->exchange != 0 ? p->asked_us + RANKING_TIMEOUT_S * US_PER_S
-							: p->due_us);
-	}
-	return at_us;
+	return r->deadline_us;
 }
 
 bool ranking_poll(struct ranking *r, struct ranking_out *out)

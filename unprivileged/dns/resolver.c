@@ -116,14 +116,17 @@ static void forget(struct resolver *r)
 }
 
 /* Other servers may know other names. */
-void resolver_set_resolv_conf(struct resolver *r, const char *text, size_t len)
+bool resolver_set_resolv_conf(struct resolver *r, const char *text, size_t len)
 {
 	struct resolv_conf conf;
+	bool others;
 
 	resolv_conf_parse(&conf, text, len);
-	if (!same_servers(&conf, &r->conf))
+	others = !same_servers(&conf, &r->conf);
+	if (others)
 		forget(r);
 	r->conf = conf;
+	return others;
 }
 
 void resolver_set_hosts(struct resolver *r, const char *text, size_t len)

@@ -1,7 +1,7 @@
 /*
- * Stub resolver core: hosts file, resolv.conf, A and AAAA in parallel, TCP on truncation, TTL-true
- * cache, time-outs and fail-over over the servers: a state machine. [RFC 1035, spec socket-factory,
- * portal 3.5] Wire format by ldns.
+ * Resolver of the worker itself: hosts file, resolv.conf, A and AAAA in parallel, TCP on
+ * truncation, TTL-true cache, time-outs and fail-over over the servers: a state machine. [RFC 1035,
+ * spec socket-factory, portal 3.5] Wire format by ldns.
  *
  * Each query leaves by a fresh socket of the factory (fresh source port); id, question, source
  * address and port of an answer are compared; a stray datagram never fails a query.
@@ -39,8 +39,8 @@ struct resolver *resolver_new(const struct resolver_config *cfg);
 void resolver_free(struct resolver *r);
 
 /* Texts of the two files; NULL: missing (resolv.conf: 127.0.0.1, as resolv.conf(5) says). Malformed
- * lines are skipped. */
-void resolver_set_resolv_conf(struct resolver *r, const char *text, size_t len);
+ * lines are skipped. True if resolv.conf names other servers than before. */
+bool resolver_set_resolv_conf(struct resolver *r, const char *text, size_t len);
 void resolver_set_hosts(struct resolver *r, const char *text, size_t len);
 size_t resolver_servers(const struct resolver *r, struct endpoint out[RESOLVER_MAX_SERVERS]);
 

@@ -58,17 +58,10 @@ static bool sources_has(const struct sources *s, const struct ip_addr *ip)
 	return s->overflow;
 }
 
-static bool look_up(struct gateway *g, const struct endpoint *dst, struct factory_route *out)
+void egress_watch(struct gateway *g, struct way *w, const struct endpoint *dst)
 {
-	return g->cfg.factory &&
-	       factory_resolve(g->cfg.factory, &dst->ip, dst->scope, g->now_us, out) == FACTORY_OK;
-}
-
-void egress_watch(struct gateway *g, struct egress_way *w, const struct endpoint *dst)
-{
-	*w = (struct egress_way){.out = false};
-	if (dst->ip.family != IP_NONE)
-		w->out = look_up(g, dst, &w->route);
+	if (g->cfg.factory)
+		way_watch(w, g->cfg.factory, dst, g->now_us);
 }
 
 void egress_source(struct gateway *g, struct relay *relay, struct txq_key *key)
@@ -84,7 +77,8 @@ void egress_source(struct gateway *g, struct relay *relay, struct txq_key *key)
 		g->memo_hits++;
 	} else {
 		memo->generation = 0;
-		if (!look_up(g, &key->dst, &route))
+		if (factory_resolve(g->cfg.factory, &key->dst.ip, key->dst.scope, g->now_us,
+				    &route) != FACTORY_OK)
 			return;
 		memo->generation = route.generation;
 		memo->source = route.source;
@@ -95,16 +89,7 @@ void egress_source(struct gateway *g, struct relay *relay, struct txq_key *key)
 
 /* --- the comparison --- */
 
-static enum egress_change change_of(const struct egress_way *w, bool out)
-{
-	if (!out)
-		return w->out ? EGRESS_LOST : EGRESS_NONE;
-	if (w->out && !w->dead && ip_eq(&w->found.source, &w->route.source))
-		return EGRESS_KEPT;
-	return EGRESS_MOVED;
-}
-
-static void note_first(struct gateway_egress *out, const struct egress_way *w, uint8_t family)
+static void note_first(struct gateway_egress *out, const struct way *w, uint8_t family)
 {
 	unsigned i = index_of(family);
 
@@ -112,31 +97,25 @@ static void note_first(struct gateway_egress *out, const struct egress_way *w, u
 		return;
 	if (w->out)
 		out->was[i] = w->route.source;
-	if (w->change == EGRESS_MOVED)
+	if (w->change == WAY_MOVED)
 		out->now[i] = w->found.source;
 }
 
-static void compare(struct gateway *g, struct egress_way *w, const struct endpoint *dst,
+static void compare(struct gateway *g, struct way *w, const struct endpoint *dst,
 		    struct gateway_egress *out)
 {
-	w->change = EGRESS_NONE;
-	if (dst->ip.family == IP_NONE)
+	switch (way_compare(w, g->cfg.factory, dst, g->now_us)) {
+	case WAY_NONE:
 		return;
-	w->change = change_of(w, look_up(g, dst, &w->found));
-	switch (w->change) {
-	case EGRESS_NONE:
-		return;
-	case EGRESS_KEPT:
+	case WAY_KEPT:
 		out->kept++;
-		out->rerouted += w->found.ifindex != w->route.ifindex ||
-				 !ip_eq(&w->found.gateway, &w->route.gateway);
-		w->route = w->found;
+		out->rerouted += w->rerouted;
 		break;
-	case EGRESS_MOVED:
+	case WAY_MOVED:
 		out->moved++;
 		note_first(out, w, dst->ip.family);
 		break;
-	case EGRESS_LOST:
+	case WAY_LOST:
 		out->lost++;
 		note_first(out, w, dst->ip.family);
 		break;
@@ -160,11 +139,11 @@ static void set_away(struct gateway *g, bool away)
 			continue;
 		turn_set_away(r->turn, away);
 		if (away)
-			r->ways[0].change = r->ways[1].change = EGRESS_NONE;
+			r->ways[0].change = r->ways[1].change = WAY_NONE;
 	}
 	for (uint32_t i = 0; i < g->cfg.max_clients && away; i++)
 		if (g->conns[i])
-			g->conns[i]->way.change = EGRESS_NONE;
+			g->conns[i]->way.change = WAY_NONE;
 }
 
 void gateway_egress(struct gateway *g, struct gateway_egress *out, uint64_t now_us)
@@ -194,19 +173,7 @@ void gateway_egress(struct gateway *g, struct gateway_egress *out, uint64_t now_
 
 /* --- the move --- */
 
-/* What was found is in force. True if that is news. */
-static bool put_in_force(struct egress_way *w)
-{
-	if (w->change != EGRESS_MOVED && w->change != EGRESS_LOST)
-		return false;
-	w->out = w->change == EGRESS_MOVED;
-	w->dead = false;
-	if (w->out)
-		w->route = w->found;
-	return true;
-}
-
-static struct turn_egress turn_egress_of(const struct gateway *g, const struct egress_way *w,
+static struct turn_egress turn_egress_of(const struct gateway *g, const struct way *w,
 					 unsigned family)
 {
 	struct turn_egress e = {.moved = true, .out = w->out || !g->cfg.factory};
@@ -219,7 +186,7 @@ static struct turn_egress turn_egress_of(const struct gateway *g, const struct e
 /* A relay's family leaves otherwise than before. */
 static void move_relay(struct gateway *g, struct move *m, size_t relay, unsigned family)
 {
-	const struct egress_way *w = &g->relays[relay].ways[family];
+	const struct way *w = &g->relays[relay].ways[family];
 
 	m->relays[relay][family] = turn_egress_of(g, w, family);
 	if (w->out)
@@ -239,7 +206,7 @@ static void add_host(struct conn *c, const struct ip_addr *source)
 
 static bool is_gone(const struct move *m, const struct conn *c, const struct endpoint *base)
 {
-	bool kept = is_direct(c) && c->way.change == EGRESS_KEPT;
+	bool kept = is_direct(c) && c->way.change == WAY_KEPT;
 
 	if (m->by_source && !sources_has(&m->live, &base->ip) &&
 	    !(kept && ip_eq(&c->path.local.ip, &base->ip)))
@@ -271,9 +238,9 @@ static enum ice_fate fate_of(const struct conn *c)
 {
 	if (!is_direct(c))
 		return ICE_PATH_KEPT;
-	if (c->way.change == EGRESS_LOST)
+	if (c->way.change == WAY_LOST)
 		return ICE_PATH_LOST;
-	return c->way.change == EGRESS_MOVED ? ICE_PATH_SUSPECT : ICE_PATH_KEPT;
+	return c->way.change == WAY_MOVED ? ICE_PATH_SUSPECT : ICE_PATH_KEPT;
 }
 
 static bool uses_moved_relay(const struct move *m, const struct conn *c)
@@ -297,7 +264,7 @@ static void move_conn(const struct move *m, struct conn *c)
 	struct ice_input in = {.kind = ICE_INPUT_ROAM};
 	struct ice_path path;
 
-	if (is_direct(c) && c->way.out && c->way.change == EGRESS_MOVED)
+	if (is_direct(c) && c->way.out && c->way.change == WAY_MOVED)
 		own = c->way.route.source;
 	affected = withdraw_gone(m, c) || affected;
 	for (size_t i = 0; i < m->fresh.n; i++)
@@ -305,7 +272,7 @@ static void move_conn(const struct move *m, struct conn *c)
 	if (own.family != IP_NONE)
 		add_host(c, &own);
 	in.u.fate = fate_of(c); /* of the path that is left */
-	c->way.change = EGRESS_NONE;
+	c->way.change = WAY_NONE;
 	if (!affected)
 		return;
 	conn_feed(c, &in);
@@ -332,7 +299,7 @@ static void carry_out(struct gateway *g, const struct move *m)
 	relays_assign(g);
 }
 
-static void add_live(struct move *m, const struct egress_way *w)
+static void add_live(struct move *m, const struct way *w)
 {
 	if (w->out && !w->dead)
 		sources_add(&m->live, &w->route.source);
@@ -345,13 +312,13 @@ void egress_roam(struct gateway *g)
 
 	for (size_t i = 0; i < MAX_RELAYS; i++) {
 		for (unsigned f = 0; f < 2 && g->relays[i].turn; f++) {
-			struct egress_way *w = &g->relays[i].ways[f];
+			struct way *w = &g->relays[i].ways[f];
 
-			if (put_in_force(w)) {
+			if (way_settle(w)) {
 				move_relay(g, &m, i, f);
 				any = true;
 			}
-			w->change = EGRESS_NONE;
+			w->change = WAY_NONE;
 			add_live(&m, w);
 		}
 	}
@@ -360,7 +327,7 @@ void egress_roam(struct gateway *g)
 
 		if (!is_direct(c))
 			continue;
-		any = put_in_force(&c->way) || any;
+		any = way_settle(&c->way) || any;
 		add_live(&m, &c->way);
 	}
 	if (any)
@@ -409,7 +376,7 @@ void egress_socket(struct gateway *g, uint8_t family, uint16_t was_port, uint16_
 	for (uint32_t i = 0; i < g->cfg.max_clients; i++)
 		if (is_direct(g->conns[i]) && g->conns[i]->path.remote.ip.family == family &&
 		    g->conns[i]->way.out)
-			g->conns[i]->way.change = EGRESS_MOVED;
+			g->conns[i]->way.change = WAY_MOVED;
 	carry_out(g, &m);
 }
 
@@ -422,15 +389,16 @@ static bool retry_relay(struct gateway *g, struct move *m, size_t relay)
 
 	turn_addresses(r->turn, &dst[0], &dst[1]);
 	for (unsigned f = 0; f < 2; f++) {
-		struct factory_route route;
+		struct way now;
 
-		if (dst[f].ip.family == IP_NONE || !look_up(g, &dst[f], &route))
+		way_watch(&now, g->cfg.factory, &dst[f], g->now_us);
+		if (!now.out)
 			continue;
 		if (g->away)
 			set_away(g, false);
 		if (had)
 			continue;
-		r->ways[f] = (struct egress_way){.out = true, .route = route};
+		r->ways[f] = now;
 		move_relay(g, m, relay, f);
 		any = true;
 	}

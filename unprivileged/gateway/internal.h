@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "gateway/gateway.h"
 #include "ice/ice.h"
+#include "sockets/way.h"
 #include "tunnel/tunnel.h"
 #include "turn/turn.h"
 #include "wireguard/wg.h"
@@ -35,21 +36,6 @@ struct news {
 	bool removed;
 };
 
-enum egress_change {
-	EGRESS_NONE, /* had no way out and has none */
-	EGRESS_KEPT,
-	EGRESS_MOVED,
-	EGRESS_LOST,
-};
-
-/* How a destination leaves: what is in force, and what the last comparison found. */
-struct egress_way {
-	bool out;  /* it had a route */
-	bool dead; /* by an address that we have no more */
-	enum egress_change change;
-	struct factory_route route, found;
-};
-
 /* The factory's choice for one destination, good for one generation; 0: none. */
 struct egress_memo {
 	uint64_t generation;
@@ -75,7 +61,7 @@ struct conn {
 	struct tunnel_client *tunnel; /* NULL once the authorizations are gone */
 	struct relay *relay;          /* selected relay, NULL while there is none */
 	struct ice_path path;
-	struct egress_way way; /* of a direct path */
+	struct way way; /* of a direct path */
 	bool has_path, idle, failed, left /* the client said goodbye */;
 	uint64_t last_packet_us;                    /* last IP packet either way */
 	uint64_t candidates_paid_us, paths_paid_us; /* bucket_take() */
@@ -90,7 +76,7 @@ struct conn {
 struct relay {
 	struct turn *turn; /* NULL: the place is free */
 	bool measured;
-	struct egress_way ways[2]; /* v4, v6 */
+	struct way ways[2]; /* v4, v6 */
 	struct egress_memo memos[2];
 };
 
@@ -213,7 +199,7 @@ void relays_free(struct gateway *g);
 
 /* egress.c */
 /* @dst leaves as it does now from here on; family IP_NONE: there is no such destination. */
-void egress_watch(struct gateway *g, struct egress_way *w, const struct endpoint *dst);
+void egress_watch(struct gateway *g, struct way *w, const struct endpoint *dst);
 /* Hot path: the source for key->dst, an address of @relay. Left open where there is none. */
 void egress_source(struct gateway *g, struct relay *relay, struct txq_key *key);
 void egress_roam(struct gateway *g);

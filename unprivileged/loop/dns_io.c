@@ -58,6 +58,12 @@ struct exchange {
 	size_t at, len, cap;
 };
 
+/* One send or connection, while it is tried. */
+struct attempt {
+	struct exchange *x;
+	const struct dns_exchange *ask;
+};
+
 struct pool {
 	int fds[POOL_SIZE];
 	size_t n;
@@ -294,24 +300,29 @@ static void on_datagram(evutil_socket_t fd, short what, void *arg)
 	loop_settle(io->l);
 }
 
-/* From the shared cache's source address; another one if that turns out to be stale. */
-static bool send_pinned(struct loop *l, int fd, const struct dns_exchange *ask,
-			const struct factory_route *route)
+/* From the source that the cache chose; another one if that turns out to be stale. */
+static bool send_pinned(struct exchange *x, const struct dns_exchange *ask,
+			const struct factory_route *route,
+			int (*try_send)(void *ctx, const struct ip_addr *source, bool uncut))
 {
-	struct factory_send_error e = {.dst = ask->server, .route = *route};
-	struct endpoint src = {.port = 0};
-	int rc;
+	struct factory_send s = {
+	    .dst = ask->server,
+	    .source = route->source,
+	    .generation = route->generation,
+	    .try_send = try_send,
+	    .ctx = &(struct attempt){.x = x, .ask = ask},
+	};
 
-	for (;;) {
-		src.ip = e.route.source;
-		rc = send_from(fd, &src, &ask->server, 0, ask->data, ask->len, 0);
-		if (rc == 0)
-			return true;
-		e.error = -rc;
-		if (factory_send_failed(l->factory, &e, now_us(), &e.route) != FACTORY_RETRY_SOURCE)
-			return false;
-		e.retried_source = true;
-	}
+	return factory_send(x->io->l->factory, &s, now_us()) == FACTORY_SENT;
+}
+
+static int try_udp(void *ctx, const struct ip_addr *source, bool uncut)
+{
+	const struct attempt *a = ctx;
+	const struct endpoint src = {.ip = *source};
+
+	(void)uncut;
+	return send_from(a->x->fd, &src, &a->ask->server, 0, a->ask->data, a->ask->len, 0);
 }
 
 static bool start_udp(struct exchange *x, const struct dns_exchange *ask,
@@ -319,7 +330,7 @@ static bool start_udp(struct exchange *x, const struct dns_exchange *ask,
 {
 	x->fd = take_socket(x->io, x->who, family_of(&ask->server));
 	return x->fd >= 0 && wait_for(x, EV_READ, on_datagram) &&
-	       send_pinned(x->io->l, x->fd, ask, route);
+	       send_pinned(x, ask, route, try_udp);
 }
 
 /* --- TCP --- */
@@ -429,29 +440,22 @@ static bool tcp_allowed(struct dns_io *io, enum dns_asker who, size_t family)
 	return true;
 }
 
-/* A connection that is being made, from the cache's source or, if that is stale, another one; or
- * -1. */
-static int connect_pinned(struct loop *l, const struct endpoint *server,
-			  const struct factory_route *route)
+/* A connection that is being made; only what a stale source may cause concerns the cache. */
+static int try_tcp(void *ctx, const struct ip_addr *source, bool uncut)
 {
-	struct factory_send_error e = {.dst = *server, .route = *route};
-	uint8_t source[16], dest[16];
-	int fd, rc;
+	const struct attempt *a = ctx;
+	const struct endpoint *server = &a->ask->server;
+	uint8_t from[16], to[16];
+	int rc;
 
-	bytes_of(dest, &server->ip);
-	for (;;) {
-		bytes_of(source, &e.route.source);
-		rc = helper_tcp_connect(&l->helper, server->ip.family, source, dest, server->port,
-					IPC_TCP_DNS, &fd);
-		if (rc == 0)
-			return fd;
-		if (rc != -EADDRNOTAVAIL && rc != -ENETUNREACH && rc != -EINVAL)
-			return -1;
-		e.error = -rc;
-		if (factory_send_failed(l->factory, &e, now_us(), &e.route) != FACTORY_RETRY_SOURCE)
-			return -1;
-		e.retried_source = true;
-	}
+	(void)uncut;
+	bytes_of(from, source);
+	bytes_of(to, &server->ip);
+	rc = helper_tcp_connect(&a->x->io->l->helper, server->ip.family, from, to, server->port,
+				IPC_TCP_DNS, &a->x->fd);
+	if (rc == 0 || rc == -EADDRNOTAVAIL || rc == -ENETUNREACH || rc == -EINVAL)
+		return rc;
+	return -ECANCELED;
 }
 
 /* The helper's request has no room for a link-local server's scope: it cannot be reached so. */
@@ -468,8 +472,7 @@ static bool start_tcp(struct exchange *x, const struct dns_exchange *ask,
 	x->len = dns_frame_write(x->buf, x->cap, ask->data, ask->len);
 	if (x->len == 0)
 		return false;
-	x->fd = connect_pinned(x->io->l, &ask->server, route);
-	return x->fd >= 0 && wait_for(x, EV_WRITE, on_writable);
+	return send_pinned(x, ask, route, try_tcp) && wait_for(x, EV_WRITE, on_writable);
 }
 
 /* --- for the askers --- */

@@ -20,6 +20,7 @@
 #include "sockets/netlink.h"
 #include "sockets/network.h"
 #include "sockets/roam.h"
+#include "sockets/way.h"
 
 enum {
 	RX_BATCH = 32, /* datagrams of one recvmmsg */
@@ -48,7 +49,7 @@ struct udp {
 	uint64_t opened_us, failing_us; /* failing: since when no send succeeded; 0: they do */
 	/* A batch that met a full socket buffer; the next one goes when it is writable. */
 	struct txq_batch waiting;
-	struct endpoint waiting_src;
+	struct ip_addr waiting_source;
 };
 
 struct rx_ring {
@@ -60,11 +61,10 @@ struct rx_ring {
 	struct gateway_datagrams parsed[RX_BATCH];
 };
 
-/* How a destination of the loop's own leaves: what was in force at the last comparison. */
-struct way {
+/* A destination of the loop's own. */
+struct watched {
 	struct endpoint dst; /* ip.family IP_NONE: none */
-	bool out;            /* it had a route */
-	struct factory_route route;
+	struct way way;
 };
 
 /* Who asked for an exchange. */
@@ -108,7 +108,7 @@ struct portal_io {
 	struct bufferevent *bev, *closing;
 	struct ip_addr last_good[RESOLVER_MAX_ADDRESSES];
 	size_t n_last_good;
-	struct way way; /* of the portal we are connected to; pinned in the route cache */
+	struct watched peer; /* the portal we are connected to; pinned in the route cache */
 };
 
 struct health;
@@ -144,8 +144,8 @@ struct loop {
 	struct event *nl_event;
 	struct network *network;
 	struct roam roam;
-	struct way server_ways[RESOLVER_MAX_SERVERS];
-	size_t n_server_ways;
+	struct watched servers[RESOLVER_MAX_SERVERS];
+	size_t n_servers;
 	uint64_t roamed_us;        /* 0: never */
 	struct ip_addr dead_local; /* a send said so; the core hears of it after the step */
 	/* DNS */
@@ -208,7 +208,8 @@ uint64_t routes_deadline(const struct loop *l);
 void routes_close(struct loop *l);
 
 /* roam.c: compare how everything leaves now with what was in force, and move if it differs. */
-void way_watch(struct loop *l, struct way *w, const struct endpoint *dst);
+/* As it leaves now is in force. */
+void roam_watch(struct loop *l, struct watched *w);
 void roam_watch_servers(struct loop *l);
 void roam_run(struct loop *l);
 /* The same without being asked by an event, with fresh sockets: SIGHUP. */

@@ -103,14 +103,6 @@ static struct servers servers_now(const struct loop *l)
 	return s;
 }
 
-static bool servers_equal(const struct servers *a, const struct servers *b)
-{
-	for (size_t i = 0; i < a->n && a->n == b->n; i++)
-		if (!endpoint_eq(&a->at[i], &b->at[i]))
-			return false;
-	return a->n == b->n;
-}
-
 static void log_servers(struct loop *l, const struct servers *s)
 {
 	char text[SERVERS_TEXT] = "";
@@ -145,13 +137,13 @@ static void servers_changed(struct loop *l, const struct servers *old, const str
 void names_read_files(struct loop *l)
 {
 	struct servers old = servers_now(l), new;
-	bool first = l->files_read_us == 0;
+	bool others = l->files_read_us == 0;
 	size_t len;
 	char *text;
 	int rc = read_file(l, IPC_FILE_RESOLV_CONF, &text, &len);
 
 	if (file_counts(l, rc))
-		resolver_set_resolv_conf(l->resolver, text, len);
+		others = resolver_set_resolv_conf(l->resolver, text, len) || others;
 	free(text);
 	rc = read_file(l, IPC_FILE_HOSTS, &text, &len);
 	if (file_counts(l, rc))
@@ -160,9 +152,10 @@ void names_read_files(struct loop *l)
 	l->files_read_us = now_us();
 	l->files_check_us = l->files_read_us + FILES_CHECK_S * US_PER_S;
 	l->names_asked = false;
+	if (!others)
+		return;
 	new = servers_now(l);
-	if (first || !servers_equal(&old, &new))
-		servers_changed(l, &old, &new);
+	servers_changed(l, &old, &new);
 }
 
 void names_refresh(struct loop *l)

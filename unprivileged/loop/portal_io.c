@@ -196,9 +196,12 @@ static void dial_won(struct dial *d)
 	event_free(d->writable);
 	d->fd = -1;
 	dials_stop(l);
-	if (l->portal.way.dst.ip.family != IP_NONE)
-		factory_unpin(l->factory, &l->portal.way.dst.ip);
-	l->portal.way = (struct way){.dst.ip = d->addr, .out = true, .route = d->route};
+	if (l->portal.peer.dst.ip.family != IP_NONE)
+		factory_unpin(l->factory, &l->portal.peer.dst.ip);
+	l->portal.peer = (struct watched){
+	    .dst.ip = d->addr,
+	    .way = {.out = true, .route = d->route},
+	};
 	factory_pin(l->factory, &d->addr);
 	connection_up(l, fd);
 }

@@ -4,13 +4,6 @@
 
 #include "loop/internal.h"
 
-enum way_change {
-	WAY_NONE, /* had no way out and has none */
-	WAY_KEPT,
-	WAY_MOVED,
-	WAY_LOST
-};
-
 /* How everything that matters leaves now, against what was in force. */
 struct comparison {
 	struct gateway_egress paths;
@@ -18,38 +11,22 @@ struct comparison {
 	uint32_t servers_kept, servers_moved, servers_lost;
 };
 
-void way_watch(struct loop *l, struct way *w, const struct endpoint *dst)
+void roam_watch(struct loop *l, struct watched *w)
 {
-	w->dst = *dst;
-	w->out =
-	    factory_resolve(l->factory, &dst->ip, dst->scope, now_us(), &w->route) == FACTORY_OK;
+	way_watch(&w->way, l->factory, &w->dst, now_us());
 }
 
-/* Looks again; what is in force changes only when something is. */
-static enum way_change way_compare(struct loop *l, struct way *w)
+static enum way_change compare(struct loop *l, struct watched *w)
 {
-	struct way now;
-
-	if (w->dst.ip.family == IP_NONE)
-		return WAY_NONE;
-	way_watch(l, &now, &w->dst);
-	if (!now.out && !w->out)
-		return WAY_NONE;
-	if (!now.out)
-		return WAY_LOST;
-	if (w->out && ip_eq(&now.route.source, &w->route.source)) {
-		*w = now;
-		return WAY_KEPT;
-	}
-	return WAY_MOVED;
+	return way_compare(&w->way, l->factory, &w->dst, now_us());
 }
 
 /* A server on this host says nothing about the network. */
 static void compare_servers(struct loop *l, struct comparison *c)
 {
-	for (size_t i = 0; i < l->n_server_ways; i++) {
-		struct way *w = &l->server_ways[i];
-		enum way_change change = way_compare(l, w);
+	for (size_t i = 0; i < l->n_servers; i++) {
+		struct watched *w = &l->servers[i];
+		enum way_change change = compare(l, w);
 
 		if (ip_is_loopback(&w->dst.ip))
 			continue;
@@ -63,9 +40,11 @@ void roam_watch_servers(struct loop *l)
 {
 	struct endpoint servers[RESOLVER_MAX_SERVERS];
 
-	l->n_server_ways = resolver_servers(l->resolver, servers);
-	for (size_t i = 0; i < l->n_server_ways; i++)
-		way_watch(l, &l->server_ways[i], &servers[i]);
+	l->n_servers = resolver_servers(l->resolver, servers);
+	for (size_t i = 0; i < l->n_servers; i++) {
+		l->servers[i].dst = servers[i];
+		roam_watch(l, &l->servers[i]);
+	}
 }
 
 static void text_of(const struct ip_addr pair[2], char *out, size_t len)
@@ -92,15 +71,6 @@ static void log_roam(struct loop *l, const struct comparison *c, enum factory_ca
 	       KV_INT("kept", c->paths.kept + c->servers_kept + (c->portal == WAY_KEPT)));
 }
 
-/* As it leaves now, or does not: what is no news must not be a roam again. */
-static void watch_again(struct loop *l, struct way *w)
-{
-	const struct endpoint dst = w->dst;
-
-	if (dst.ip.family != IP_NONE)
-		way_watch(l, w, &dst);
-}
-
 /* The order of spec 4.6 step 4. Keys, sessions, sockets and their ports stay. */
 static void roam(struct loop *l, const struct comparison *c, enum factory_cause reason)
 {
@@ -116,7 +86,7 @@ static void roam(struct loop *l, const struct comparison *c, enum factory_cause 
 	resolver_restart(l->resolver, now_us());
 	dns_io_refill(l->dns);
 	roam_watch_servers(l);
-	watch_again(l, &l->portal.way);
+	roam_watch(l, &l->portal.peer);
 	gateway_handle(l->gateway, &in, now_us());
 	if (c->portal == WAY_MOVED || c->portal == WAY_LOST ||
 	    !portal_channel_joined(l->portal.channel))
@@ -146,7 +116,7 @@ static void run(struct loop *l, enum factory_cause reason, bool forced)
 	bool was_lost = l->network_lost;
 
 	gateway_egress(l->gateway, &c.paths, now_us());
-	c.portal = way_compare(l, &l->portal.way);
+	c.portal = compare(l, &l->portal.peer);
 	compare_servers(l, &c);
 	l->network_lost = all_lost(&c);
 	if (l->network_lost) {

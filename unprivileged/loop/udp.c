@@ -13,7 +13,6 @@
 #endif
 
 enum {
-	MAX_SEND_TRIES = 4,
 	REOPEN_GAP_S = 1,  /* the helper's limit for one family */
 	REOPEN_MAX_S = 30, /* the longest wait between two attempts */
 	FAILING_S = 5,     /* of nothing but failed sends after a roam */
@@ -215,38 +214,41 @@ int udp_open_all(struct loop *l)
 }
 
 /* One datagram after the other, for sockets or batches that cannot be segmented by the kernel. */
-static int send_uncut(struct udp *udp, const struct endpoint *src, const struct txq_batch *batch)
+static int send_uncut(struct udp *udp, const struct ip_addr *source, const struct txq_batch *batch)
 {
+	const struct endpoint src = {.ip = *source};
 	int rc = 0;
 
 	for (size_t at = 0; at < batch->len; at += batch->segment) {
 		size_t len = min_size(batch->segment, batch->len - at);
 
 		udp->l->tx_calls++;
-		rc = send_from(udp->fd, src, &batch->key.dst, batch->key.ecn, batch->data + at, len,
-			       0);
+		rc = send_from(udp->fd, &src, &batch->key.dst, batch->key.ecn, batch->data + at,
+			       len, 0);
 		if (rc < 0)
 			return rc;
 	}
 	return rc;
 }
 
-static int send_batch(struct udp *udp, const struct endpoint *src, const struct txq_batch *batch,
-		      bool cut)
+static int send_batch(struct udp *udp, const struct ip_addr *source, const struct txq_batch *batch,
+		      bool uncut)
 {
-	if (batch->count > 1 && (!cut || udp->no_gso))
-		return send_uncut(udp, src, batch);
+	const struct endpoint src = {.ip = *source};
+
+	if (batch->count > 1 && (uncut || udp->no_gso))
+		return send_uncut(udp, source, batch);
 	udp->l->tx_calls++;
-	return send_from(udp->fd, src, &batch->key.dst, batch->key.ecn, batch->data, batch->len,
+	return send_from(udp->fd, &src, &batch->key.dst, batch->key.ecn, batch->data, batch->len,
 			 batch->count > 1 ? batch->segment : 0);
 }
 
-static void sent(struct udp *udp, const struct factory_send_error *e, const struct txq_batch *batch)
+static void sent(struct udp *udp, const struct txq_batch *batch, bool uncut)
 {
 	udp->l->tx_datagrams += batch->count;
 	udp->l->tx_bytes += batch->len;
 	udp->failing_us = 0;
-	if (e->retried_gso && !udp->no_gso) {
+	if (uncut && !udp->no_gso) {
 		udp->no_gso = true;
 		log_at(udp->l->log, LOG_INFO, "firezone_gateway",
 		       "Kernel refused UDP segmentation, sending one by one",
@@ -255,7 +257,8 @@ static void sent(struct udp *udp, const struct factory_send_error *e, const stru
 }
 
 /* The socket's buffer is full: this batch waits for it, and so do the packets of the TUN. */
-static bool send_blocked(struct udp *udp, const struct endpoint *src, const struct txq_batch *batch)
+static bool send_blocked(struct udp *udp, const struct ip_addr *source,
+			 const struct txq_batch *batch)
 {
 	uint8_t *data = udp->waiting.data;
 
@@ -266,7 +269,7 @@ static bool send_blocked(struct udp *udp, const struct endpoint *src, const stru
 	memcpy(data, batch->data, batch->len);
 	udp->waiting = *batch;
 	udp->waiting.data = data;
-	udp->waiting_src = *src;
+	udp->waiting_source = *source;
 	return true;
 }
 
@@ -274,12 +277,11 @@ static bool send_blocked(struct udp *udp, const struct endpoint *src, const stru
 static void send_waiting(struct udp *udp)
 {
 	struct txq_batch *batch = &udp->waiting;
-	struct factory_send_error e = {.used_gso = false};
 
 	if (batch->len == 0)
 		return;
-	if (send_batch(udp, &udp->waiting_src, batch, true) == 0)
-		sent(udp, &e, batch);
+	if (send_batch(udp, &udp->waiting_source, batch, false) == 0)
+		sent(udp, batch, false);
 	else
 		udp->l->tx_dropped += batch->count;
 	batch->len = 0;
@@ -291,7 +293,7 @@ static void send_lost(struct udp *udp, int error)
 	struct timeval now = {.tv_sec = 0};
 	uint64_t at = now_us();
 
-	if (error == EAGAIN || error == EMSGSIZE || error == ENOBUFS)
+	if (error == EMSGSIZE || error == ENOBUFS)
 		return;
 	if (udp->failing_us == 0)
 		udp->failing_us = at;
@@ -313,81 +315,64 @@ static void hint_firewall(struct loop *l, int error)
 
 /* A source that somebody fixed is dead only if the host has it no more: else its route is away, and
  * events will say what becomes of it. */
-static void source_failed(struct loop *l, const struct endpoint *src)
+static void source_failed(struct loop *l, const struct ip_addr *source)
 {
-	if (!network_has_address(l->network, &src->ip))
-		l->dead_local = src->ip;
+	if (!network_has_address(l->network, source))
+		l->dead_local = *source;
 }
 
-/* True: try again as *e and *src say now. */
-static bool may_retry(struct udp *udp, struct factory_send_error *e, struct endpoint *src)
+struct udp_send {
+	struct udp *udp;
+	const struct txq_batch *batch;
+};
+
+static int try_send(void *ctx, const struct ip_addr *source, bool uncut)
 {
-	hint_firewall(udp->l, e->error);
-	switch (factory_send_failed(udp->l->factory, e, now_us(), &e->route)) {
-	case FACTORY_RETRY_SOURCE:
-		e->retried_source = true;
-		src->ip = e->route.source;
+	const struct udp_send *s = ctx;
+
+	return send_batch(s->udp, source, s->batch, uncut);
+}
+
+/* True if the datagrams are on their way, or wait to be. */
+static bool send_all(struct udp *udp, const struct txq_batch *batch)
+{
+	struct loop *l = udp->l;
+	struct factory_send s = {
+	    .dst = batch->key.dst,
+	    .source = batch->key.src.ip,
+	    .generation = batch->key.generation,
+	    .gso = batch->count > 1 && !udp->no_gso,
+	    .try_send = try_send,
+	    .ctx = &(struct udp_send){.udp = udp, .batch = batch},
+	};
+
+	switch (factory_send(l->factory, &s, now_us())) {
+	case FACTORY_SENT:
+		sent(udp, batch, s.uncut);
 		return true;
-	case FACTORY_RETRY_UNCUT:
-		e->retried_gso = true;
-		return true;
-	case FACTORY_REPORT_DEAD:
-		source_failed(udp->l, src);
-		break;
 	case FACTORY_WAIT:
+		return send_blocked(udp, &s.source, batch);
+	case FACTORY_REPORT_DEAD:
+		source_failed(l, &s.source);
+		break;
 	case FACTORY_DROP:
+	case FACTORY_RETRY_SOURCE:
+	case FACTORY_RETRY_UNCUT:
 		break;
 	}
+	hint_firewall(l, s.error);
+	if (s.error != 0)
+		send_lost(udp, s.error);
 	return false;
-}
-
-/* False if there is no way out for the datagrams. */
-static bool choose_source(struct loop *l, const struct txq_batch *batch,
-			  struct factory_send_error *e, struct endpoint *src)
-{
-	const struct txq_key *key = &batch->key;
-
-	e->fixed_source = src->ip.family != IP_NONE && key->generation == 0;
-	if (e->fixed_source)
-		return true;
-	if (src->ip.family != IP_NONE && key->generation == factory_generation(l->factory)) {
-		e->route.source = src->ip;
-		e->route.generation = key->generation;
-		return true;
-	}
-	if (factory_resolve(l->factory, &key->dst.ip, key->dst.scope, now_us(), &e->route) !=
-	    FACTORY_OK)
-		return false;
-	src->ip = e->route.source;
-	return true;
 }
 
 void udp_flush(void *ctx, const struct txq_batch *batch)
 {
 	struct loop *l = ctx;
 	struct udp *udp = &l->udp[batch->key.dst.ip.family == IP_V4 ? 0 : 1];
-	struct endpoint src = batch->key.src;
-	struct factory_send_error e = {.dst = batch->key.dst,
-				       .used_gso = batch->count > 1 && !udp->no_gso};
 
-	if (udp->fd < 0 || !choose_source(l, batch, &e, &src))
-		goto drop;
-	for (int i = 0; i < MAX_SEND_TRIES; i++) {
-		int rc = send_batch(udp, &src, batch, !e.retried_gso);
-
-		if (rc == 0) {
-			sent(udp, &e, batch);
-			return;
-		}
-		e.error = -rc;
-		if (e.error == EAGAIN && send_blocked(udp, &src, batch))
-			return;
-		if (!may_retry(udp, &e, &src))
-			break;
-	}
-	send_lost(udp, e.error);
-drop:
-	l->tx_dropped += batch->count;
+	if (udp->fd < 0 || !send_all(udp, batch))
+		l->tx_dropped += batch->count;
 }
 
 /* --- new sockets --- */

@@ -11,9 +11,6 @@ enum {
 	ROUTE_LOCAL = 2,
 };
 
-static const uint32_t first_tunnel_table = 0x2021fd00;
-static const uint32_t last_tunnel_table = 0x2021fd02;
-
 struct factory *factory_new(const struct factory_config *cfg)
 {
 	struct factory *f = calloc(1, sizeof(*f));
@@ -170,7 +167,7 @@ static struct factory_entry *entry_insert(struct factory *f, const struct ip_add
 
 static bool via_tunnel(const struct factory *f, const struct factory_lookup *found)
 {
-	if (found->table >= first_tunnel_table && found->table <= last_tunnel_table)
+	if (factory_is_tunnel_table(found->table))
 		return true;
 	if (found->ifname[0] != '\0')
 		return strcmp(found->ifname, f->cfg.tun_name) == 0;

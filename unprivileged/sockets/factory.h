@@ -117,7 +117,6 @@ bool factory_uses_source(const struct factory *f, const struct ip_addr *source);
 /* After a send error; no-op when @generation is not the current one. */
 void factory_invalidate(struct factory *f, const struct ip_addr *dst, uint64_t generation,
 			enum factory_cause cause);
-void factory_negative(struct factory *f, const struct ip_addr *dst, int error, uint64_t now_us);
 
 /* What to do about a failed send. [spec 4.5's table] */
 enum factory_action {
@@ -126,6 +125,7 @@ enum factory_action {
 	FACTORY_RETRY_UNCUT /* on success: GSO off for this socket */,
 	FACTORY_WAIT,
 	FACTORY_REPORT_DEAD /* caller-fixed source: tell ICE */,
+	FACTORY_SENT /* of factory_send() only */,
 };
 
 struct factory_send_error {
@@ -136,6 +136,26 @@ struct factory_send_error {
 };
 enum factory_action factory_send_failed(struct factory *f, const struct factory_send_error *e,
 					uint64_t now_us, struct factory_route *out);
+
+/* A send from the right source, with the second tries that the table allows. */
+struct factory_send {
+	struct endpoint dst;
+	struct ip_addr
+	    source; /* family IP_NONE: to be chosen; afterwards the one of the last try */
+	/* 0: the caller has fixed @source. Else it is the cache's choice of this generation, and
+	 * chosen anew if that is over. */
+	uint64_t generation;
+	bool gso; /* the data is cut by the kernel */
+	/* One try: 0 or a negative errno. @uncut: without segmentation. */
+	int (*try_send)(void *ctx, const struct ip_addr *source, bool uncut);
+	void *ctx;
+	int error;  /* afterwards: positive errno of the last try; 0: none failed */
+	bool uncut; /* afterwards: the last try was without segmentation */
+};
+
+/* FACTORY_SENT; or why not: FACTORY_DROP (@error 0: there is no way out), FACTORY_WAIT,
+ * FACTORY_REPORT_DEAD. */
+enum factory_action factory_send(struct factory *f, struct factory_send *s, uint64_t now_us);
 
 enum {
 	FACTORY_TOOK_BUCKETS = 8

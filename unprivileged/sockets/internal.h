@@ -55,6 +55,12 @@ struct factory {
 	struct factory_counters counters;
 };
 
+/* One of the tables that the helper made for the tunnel's routes. */
+static inline bool factory_is_tunnel_table(uint32_t table)
+{
+	return table >= UINT32_C(0x2021fd00) && table <= UINT32_C(0x2021fd02);
+}
+
 /* factory.c. @dst is unmapped, @scope 0 unless the address needs one. */
 bool factory_needs_scope(const struct ip_addr *ip);
 struct factory_entry *factory_find(struct factory *f, const struct ip_addr *dst, uint32_t scope);

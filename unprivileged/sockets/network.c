@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sockets/internal.h"
+
 /* linux/if.h, linux/if_addr.h, linux/rtnetlink.h. */
 enum {
 	IFF_UP_ = 0x1,
@@ -17,9 +19,6 @@ enum {
 	LAST_RULE = 300,
 	RULE_STEP = 100,
 };
-
-static const uint32_t first_tunnel_table = 0x2021fd00;
-static const uint32_t last_tunnel_table = 0x2021fd02;
 
 struct link {
 	uint32_t ifindex, flags, master;
@@ -192,8 +191,7 @@ static bool address_event(struct network *n, const struct nl_msg *msg)
 
 static bool is_ours(const struct network *n, const struct nl_route *route)
 {
-	if (is_tun(n, route->ifindex) ||
-	    (route->table >= first_tunnel_table && route->table <= last_tunnel_table))
+	if (is_tun(n, route->ifindex) || factory_is_tunnel_table(route->table))
 		return true;
 	for (size_t i = 0; route->table == RT_TABLE_LOCAL_ && i < n->n_addresses; i++)
 		if (is_tun(n, n->addresses[i].ifindex) &&

@@ -14,11 +14,6 @@ static void negative(struct factory *f, const struct endpoint *dst, int error, u
 	factory_refuse(f, &to, scope_of(dst, &to), FACTORY_NO_ROUTE, error, now_us);
 }
 
-void factory_negative(struct factory *f, const struct ip_addr *dst, int error, uint64_t now_us)
-{
-	negative(f, &(struct endpoint){.ip = *dst}, error, now_us);
-}
-
 /* One destination's stale source makes all of them suspect; not more than once in a while. */
 static void recheck_all(struct factory *f, uint64_t now_us)
 {
@@ -101,5 +96,43 @@ enum factory_action factory_send_failed(struct factory *f, const struct factory_
 		return FACTORY_WAIT;
 	default: /* EMSGSIZE, ENOBUFS and whatever else loses this datagram only */
 		return FACTORY_DROP;
+	}
+}
+
+/* False if there is no way out. */
+static bool choose_source(struct factory *f, const struct factory_send *s,
+			  struct factory_send_error *e, uint64_t now_us)
+{
+	bool chosen = s->source.family != IP_NONE;
+
+	e->fixed_source = chosen && s->generation == 0;
+	e->route.source = s->source;
+	e->route.generation = s->generation;
+	return (chosen && (e->fixed_source || s->generation == f->generation)) ||
+	       factory_resolve(f, &s->dst.ip, s->dst.scope, now_us, &e->route) == FACTORY_OK;
+}
+
+enum factory_action factory_send(struct factory *f, struct factory_send *s, uint64_t now_us)
+{
+	struct factory_send_error e = {.dst = s->dst, .used_gso = s->gso};
+	enum factory_action action;
+
+	s->error = 0;
+	s->uncut = false;
+	if (!choose_source(f, s, &e, now_us))
+		return FACTORY_DROP;
+	for (;;) {
+		s->source = e.route.source;
+		e.error = -s->try_send(s->ctx, &s->source, s->uncut);
+		if (e.error == 0)
+			return FACTORY_SENT;
+		s->error = e.error;
+		action = factory_send_failed(f, &e, now_us, &e.route);
+		if (action == FACTORY_RETRY_SOURCE)
+			e.retried_source = true;
+		else if (action == FACTORY_RETRY_UNCUT)
+			e.retried_gso = s->uncut = true;
+		else
+			return action;
 	}
 }

@@ -306,3 +306,28 @@ void peer_assert_path(const struct peer *peer, const char *local, const char *re
 	assert_true(endpoint_eq(&path.local, &l));
 	assert_true(endpoint_eq(&path.remote, &r));
 }
+
+int peer_setup(void **state)
+{
+	struct peer *peer = malloc(sizeof(*peer));
+
+	assert_non_null(peer);
+	peer_open(peer);
+	*state = peer;
+	return 0;
+}
+
+int peer_setup_host(void **state)
+{
+	int rc = peer_setup(state);
+
+	peer_local(*state, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
+	return rc;
+}
+
+int peer_teardown(void **state)
+{
+	peer_close(*state);
+	free(*state);
+	return 0;
+}

@@ -103,4 +103,9 @@ const struct peer_sent *peer_reply(const struct peer *peer);
 /* Fails the test unless the path is that. */
 void peer_assert_path(const struct peer *peer, const char *local, const char *remote);
 
+/* For cmocka: a peer in *state, and one whose host candidate the agent has. */
+int peer_setup(void **state);
+int peer_setup_host(void **state);
+int peer_teardown(void **state);
+
 #endif

@@ -11,23 +11,6 @@
 
 #define HOST_PEER "203.0.113.7:40000"
 
-static int open_peer(void **state)
-{
-	struct peer *peer = malloc(sizeof(*peer));
-
-	assert_non_null(peer);
-	peer_open(peer);
-	*state = peer;
-	return 0;
-}
-
-static int close_peer(void **state)
-{
-	peer_close(*state);
-	free(*state);
-	return 0;
-}
-
 static void host(struct peer *peer)
 {
 	peer_local(peer, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
@@ -641,7 +624,7 @@ static void candidate_within_the_grace_recovers(void **state)
 	assert_int_equal(ice_state_of(peer->ice), ICE_DISCONNECTED);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_peer, close_peer)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, peer_setup, peer_teardown)
 
 int main(void)
 {

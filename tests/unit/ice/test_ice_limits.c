@@ -9,24 +9,6 @@
 
 #include <cmocka.h>
 
-static int open_peer(void **state)
-{
-	struct peer *peer = malloc(sizeof(*peer));
-
-	assert_non_null(peer);
-	peer_open(peer);
-	*state = peer;
-	peer_local(peer, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
-	return 0;
-}
-
-static int close_peer(void **state)
-{
-	peer_close(*state);
-	free(*state);
-	return 0;
-}
-
 static const char *numbered(char out[ENDPOINT_TEXT_MAX], unsigned n)
 {
 	snprintf(out, ENDPOINT_TEXT_MAX, "203.0.113.%u:40000", n);
@@ -224,7 +206,7 @@ static void answers_of_many_checks_in_flight_still_count(void **state)
 	assert_int_equal(ice_state_of(peer->ice), ICE_CHECKING);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_peer, close_peer)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, peer_setup_host, peer_teardown)
 
 int main(void)
 {

@@ -12,24 +12,6 @@
 #define B "203.0.113.8:40000"
 #define C "203.0.113.9:40000"
 
-static int open_peer(void **state)
-{
-	struct peer *peer = malloc(sizeof(*peer));
-
-	assert_non_null(peer);
-	peer_open(peer);
-	*state = peer;
-	peer_local(peer, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
-	return 0;
-}
-
-static int close_peer(void **state)
-{
-	peer_close(*state);
-	free(*state);
-	return 0;
-}
-
 /* Host, server-reflexive and relayed candidate of the peer; their first checks stay unanswered. */
 static void signal_all(struct peer *peer)
 {
@@ -370,7 +352,7 @@ static void aggressive_nomination_is_followed(void **state)
 	}
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_peer, close_peer)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, peer_setup_host, peer_teardown)
 
 int main(void)
 {

@@ -14,24 +14,6 @@
 #define HOST6    "[2001:db8:1::5]:52625"
 #define NEW_HOST "198.18.0.77:52625"
 
-static int open_peer(void **state)
-{
-	struct peer *peer = malloc(sizeof(*peer));
-
-	assert_non_null(peer);
-	peer_open(peer);
-	*state = peer;
-	peer_local(peer, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
-	return 0;
-}
-
-static int close_peer(void **state)
-{
-	peer_close(*state);
-	free(*state);
-	return 0;
-}
-
 static void roam(struct peer *peer, enum ice_fate fate)
 {
 	peer_feed(peer, &(struct ice_input){.kind = ICE_INPUT_ROAM, .u.fate = fate});
@@ -258,7 +240,7 @@ static void signalled_candidates_are_told_the_discovered_and_withdrawn_are_not(v
 	assert_int_equal(ice_remote_candidates(peer->ice, all, 0), 0);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_peer, close_peer)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, peer_setup_host, peer_teardown)
 
 int main(void)
 {

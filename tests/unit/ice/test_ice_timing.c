@@ -11,24 +11,6 @@
 
 #define PEER "203.0.113.7:40000"
 
-static int open_peer(void **state)
-{
-	struct peer *peer = malloc(sizeof(*peer));
-
-	assert_non_null(peer);
-	peer_open(peer);
-	*state = peer;
-	peer_local(peer, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
-	return 0;
-}
-
-static int close_peer(void **state)
-{
-	peer_close(*state);
-	free(*state);
-	return 0;
-}
-
 /* Go to @until_us; the next deadline that is served must be a check, and exactly then. */
 static void expect_check_at(struct peer *peer, uint64_t until_us)
 {
@@ -254,7 +236,7 @@ static void recent_inbound_check_keeps_a_pair(void **state)
 	assert_int_equal(ice_state_of(peer->ice), ICE_DISCONNECTED);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_peer, close_peer)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, peer_setup_host, peer_teardown)
 
 int main(void)
 {
