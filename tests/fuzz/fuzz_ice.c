@@ -109,6 +109,8 @@ static void drain(struct run *run)
 			check_path(run, &out.u.selected);
 			selected++;
 			break;
+		case ICE_OUTPUT_UNSELECTED:
+			break;
 		case ICE_OUTPUT_STATE:
 			run->failed = out.u.state == ICE_FAILED;
 			states++;

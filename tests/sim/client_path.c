@@ -360,6 +360,8 @@ static bool ice_drain(struct client_node *c)
 		case ICE_OUTPUT_SELECTED:
 			selected(c, &out.u.selected);
 			break;
+		case ICE_OUTPUT_UNSELECTED:
+			break;
 		case ICE_OUTPUT_STATE:
 			if (out.u.state != ICE_FAILED)
 				break;

@@ -11,6 +11,7 @@ enum {
 	MAX_SEND_TRIES = 4,
 	SETTLE_ROUNDS = 8,
 	COALESCE = 256,
+	ARENA_SLOTS = GATEWAY_PLACES * GATEWAY_SECRETS_PER_CLIENT + 32,
 	IFINDEX = 2,
 	TUN_IFINDEX = 7,
 	ROUTE_UNICAST = 1,
@@ -423,7 +424,7 @@ static void core_new(struct gateway_node *gn, uint64_t seed)
 	factory.rng = rng_from_seed(&gn->factory_seed, seed ^ 1);
 	cfg.rng = rng_from_seed(&gn->seed, seed);
 	factory.log = cfg.log = gn->log;
-	gn->arena = secret_arena_new(GATEWAY_PLACES * GATEWAY_SECRETS_PER_CLIENT + 32);
+	gn->arena = secret_arena_new(ARENA_SLOTS);
 	gn->txq = txq_new(send_out, gn);
 	gn->tun = coalescer_new(COALESCE, true, true);
 	gn->factory = factory_new(&factory);
@@ -458,9 +459,18 @@ void gateway_node_new(struct gateway_node *gn, struct world *world, struct host 
 
 void gateway_node_free(struct gateway_node *gn)
 {
+	size_t slots;
+
 	memory_enter(&gn->memory);
 	gateway_free(gn->g);
 	memory_leave();
+	gn->g = NULL;
+	slots = secret_slots_free(gn->arena);
+	if (slots != ARENA_SLOTS)
+		sim_fail(&gn->world->sim, "%zu secrets are left behind", ARENA_SLOTS - slots);
+	if (gn->memory.bytes != 0)
+		sim_fail(&gn->world->sim, "%lld bytes are left behind",
+			 (long long)gn->memory.bytes);
 	coalescer_free(gn->tun);
 	txq_free(gn->txq);
 	factory_free(gn->factory);

@@ -43,6 +43,7 @@ struct gateway_node {
 
 void gateway_node_new(struct gateway_node *gn, struct world *world, struct host *host,
 		      uint64_t seed);
+/* Fails the scenario if anything is left behind. */
 void gateway_node_free(struct gateway_node *gn);
 
 /* Its wall clock now. */

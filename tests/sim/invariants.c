@@ -34,7 +34,7 @@ static void no_path(struct world *w, unsigned client)
 
 	if (t->none_us[client] == 0)
 		t->none_us[client] = w->sim.now_us;
-	is_long = w->sim.now_us - t->none_us[client] > PATIENT_S * US_PER_S ||
+	is_long = !w->portal.joined || w->sim.now_us - t->none_us[client] > PATIENT_S * US_PER_S ||
 		  t->echo_us[client] + 2 * US_PER_S < t->none_us[client];
 	truth_disturb(t, client, (is_long ? RETURN_S : RESUME_S) * US_PER_S, true);
 }
@@ -44,9 +44,10 @@ static bool needs_portal(const struct world *w, unsigned client)
 {
 	const struct truth *t = &w->truth;
 
-	return !w->portal.joined && t->calm_us[client] + t->grace_us[client] +
-					    INVARIANT_RELAYED_S * US_PER_S + w->slack_us >=
-					w->portal.away_us;
+	uint64_t settled_us =
+	    t->calm_us[client] + t->grace_us[client] + INVARIANT_RELAYED_S * US_PER_S + w->slack_us;
+
+	return !w->portal.joined && (!w->clients[client].ice || settled_us >= w->portal.away_us);
 }
 
 static void check_flow(struct world *w, unsigned client)
@@ -66,7 +67,7 @@ static void check_flow(struct world *w, unsigned client)
 		return;
 	}
 	if (!truth_must(t, client, gateway_node_wall_us(&w->gateway))) {
-		truth_disturb(t, client, 0, false);
+		truth_pause(t, client);
 		return;
 	}
 	bound_us = path == ORACLE_DIRECT && !t->silent[client] ? INVARIANT_DIRECT_S * US_PER_S
@@ -89,4 +90,14 @@ void invariants_check(struct world *w)
 	check_memory(w);
 	for (unsigned i = 0; i < w->n_clients; i++)
 		check_flow(w, i);
+}
+
+void invariants_end(struct world *w)
+{
+	struct gateway_snapshot s;
+
+	gateway_snapshot(w->gateway.g, &s);
+	if (s.connections > 0)
+		sim_fail(&w->sim, "%u connections are left of clients that are gone",
+			 s.connections);
 }

@@ -13,7 +13,12 @@ enum {
 	/* The gateway's memory beyond its empty state. */
 	INVARIANT_CLIENT_BYTES = 48 * 1024,
 	INVARIANT_RELAY_BYTES = 700 * 1024,
+	/* Until the last state of a client that is gone has run out. [spec connections 2.2, 7.3] */
+	INVARIANT_END_S = 620,
 };
+
+/* Everybody has left long ago: nothing may be left of them. */
+void invariants_end(struct world *w);
 
 /* After every event; most of it only each tenth of a second. */
 void invariants_check(struct world *w);

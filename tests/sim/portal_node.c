@@ -376,7 +376,7 @@ static void on_expiry(void *ctx, void *data)
 	const struct request *q = data;
 
 	if (p->known[q->client][q->resource] &&
-	    p->expires_at[q->client][q->resource] * (int64_t)US_PER_S <= world_wall_us(p->world))
+	    p->expires_at[q->client][q->resource] <= world_wall_us(p->world) / (int64_t)US_PER_S)
 		end(p, q->client, q->resource);
 	free(data);
 }

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "events.h"
+#include "invariants.h"
 #include "topology.h"
 
 enum {
+	END_EACH = 16,    /* one of so many scenarios goes on until nothing is left */
 	FIRST_S = 4,      /* the world comes up undisturbed */
 	LAST_QUIET_S = 9, /* and has time to recover */
 };
@@ -38,6 +40,16 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint64_t seconds)
 	}
 }
 
+/* All clients are switched off without a word. */
+static void end(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_clients; i++)
+		w->clients[i].off = true;
+	world_run(w, w->sim.now_us + INVARIANT_END_S * US_PER_S);
+	if (!w->sim.failed)
+		invariants_end(w);
+}
+
 void scenario_run(struct scenario *s)
 {
 	struct world *w = world_new(s->seed ^ chance_salt, s->tracing);
@@ -51,6 +63,9 @@ void scenario_run(struct scenario *s)
 	if (s->tracing)
 		topology_print(w);
 	world_run(w, w->sim.now_us + s->seconds * US_PER_S);
+	if (!w->sim.failed && s->seed % END_EACH == 0)
+		end(w);
+	world_end(w);
 	s->failed = w->sim.failed;
 	memcpy(s->reason, w->sim.reason, sizeof(s->reason));
 	s->steps = w->sim.steps;

@@ -72,6 +72,18 @@ static void draw_limits(struct sim_draw *d, struct host *h)
 		h->link.mtu = 576 + sim_draw(d, 800);
 }
 
+/* Only relay to relay. */
+static struct host *hard_edge(struct world *w, struct sim_draw *d, const char *name)
+{
+	struct host *h = net_add(&w->net, name);
+
+	draw_link(d, h, false);
+	h->nat[0] = nat_new(w, d, true, h->id);
+	h->nat[0]->mapping = h->nat[0]->filtering = NAT_ADDRESS_PORT;
+	h->address[0] = private_address(10);
+	return h;
+}
+
 static struct host *edge(struct world *w, struct sim_draw *d, const char *name, bool rough)
 {
 	struct host *h = net_add(&w->net, name);
@@ -92,9 +104,9 @@ static struct host *edge(struct world *w, struct sim_draw *d, const char *name, 
 	return h;
 }
 
-static void add_relays(struct world *w, struct sim_draw *d)
+static void add_relays(struct world *w, struct sim_draw *d, bool hard)
 {
-	unsigned n = 1 + (unsigned)sim_draw(d, 3);
+	unsigned n = (hard ? 2U : 1U) + (unsigned)sim_draw(d, hard ? 2 : 3);
 	bool standard = sim_draw_percent(d, 30);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -115,7 +127,7 @@ static void add_relays(struct world *w, struct sim_draw *d)
 	w->n_relays = n;
 }
 
-/* The way to and fro, and two lost handshakes where datagrams get lost. */
+/* The way to and fro, and three lost handshakes where datagrams get lost. */
 static uint64_t slack(const struct world *w, bool rough)
 {
 	uint64_t rtt_us = 0;
@@ -126,17 +138,17 @@ static uint64_t slack(const struct world *w, bool rough)
 
 			rtt_us = us > rtt_us ? us : rtt_us;
 		}
-	return 4 * rtt_us + 6 * w->portal.delay_us + (rough ? 11 * US_PER_S : 0);
+	return 4 * rtt_us + 6 * w->portal.delay_us + (rough ? 16 * US_PER_S : 0);
 }
 
 void topology_build(struct world *w, struct sim_draw *d, uint64_t seed)
 {
-	bool rough = sim_draw_percent(d, 25);
-	struct host *gateway = edge(w, d, "gateway", rough);
+	bool hard = sim_draw_percent(d, 20), rough = !hard && sim_draw_percent(d, 25);
+	struct host *gateway = hard ? hard_edge(w, d, "gateway") : edge(w, d, "gateway", rough);
 
 	w->n_clients = 1 + (unsigned)sim_draw(d, 3);
 	w->n_resources = 1 + (unsigned)sim_draw(d, WORLD_RESOURCES);
-	add_relays(w, d);
+	add_relays(w, d, hard);
 	w->portal.delay_us = (5 + sim_draw(d, 60)) * US_PER_MS;
 	w->portal.lifetime_s = sim_draw_percent(d, 30) ? (int64_t)(5 + sim_draw(d, 30)) : 0;
 	gateway_node_new(&w->gateway, w, gateway, seed ^ 0x1111);
@@ -146,7 +158,9 @@ void topology_build(struct world *w, struct sim_draw *d, uint64_t seed)
 		char name[16];
 
 		snprintf(name, sizeof(name), "client%u", i);
-		client_node_new(&w->clients[i], w, i, edge(w, d, name, rough), seed ^ (0x2222 + i));
+		client_node_new(&w->clients[i], w, i,
+				hard ? hard_edge(w, d, name) : edge(w, d, name, rough),
+				seed ^ (0x2222 + i));
 		w->clients[i].sends_all = sim_draw_percent(d, 30);
 		for (unsigned r = 0; r < w->n_resources; r++) {
 			w->clients[i].wants[r] = true;
@@ -168,14 +182,17 @@ void topology_move(struct world *w, struct host *h, uint64_t value)
 		if (&w->net.hosts[i] != h && w->net.hosts[i].nat[0] == h->nat[0])
 			alone = false;
 	if (h->nat[0] && h->address[0].family != IP_NONE) {
-		h->address[0] = private_address(n);
+		unsigned last = 130 + h->id * 10 + n % 9;
+
+		/* Another one than before in any case, or nobody would notice. */
+		h->address[0] = private_address(last + (h->address[0].bytes[3] == last));
 		if (!alone)
 			return;
 		if (h->nat[0]->external.family != IP_NONE)
 			h->nat[0]->external = public_address(0, h->id, 100 + n % 100);
 		nat_rebind(h->nat[0]);
 	} else if (h->address[0].family != IP_NONE) {
-		h->address[0] = public_address(0, h->id, n);
+		h->address[0] = public_address(0, h->id, n + (h->address[0].bytes[3] == n));
 	}
 	if (h->address[1].family != IP_NONE)
 		h->address[1] = public_address(1, h->id, n);

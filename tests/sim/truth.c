@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 enum {
+	RECENT_S = 3,
 	INTERRUPTED_MS = 400, /* a client sends each 100 ms */
 };
 
@@ -137,14 +138,23 @@ void truth_disturb(struct truth *t, unsigned client, uint64_t grace_us, bool sil
 
 bool truth_is_interrupted(const struct truth *t, unsigned client)
 {
-	return t->echo_us[client] + INTERRUPTED_MS * US_PER_MS < t->sim->now_us;
+	return t->echo_us[client] + INTERRUPTED_MS * US_PER_MS < t->sim->now_us ||
+	       t->calm_us[client] + US_PER_S > t->sim->now_us;
 }
 
 void truth_event(struct truth *t, unsigned client, uint64_t grace_us, bool silent)
 {
 	uint64_t lost_us = truth_is_interrupted(t, client) ? TRUTH_HANDSHAKE_MS * US_PER_MS : 0;
 
+	t->event_us[client] = t->sim->now_us;
 	truth_disturb(t, client, grace_us > lost_us ? grace_us : lost_us, silent);
+}
+
+void truth_pause(struct truth *t, unsigned client)
+{
+	bool recent = t->event_us[client] + RECENT_S * US_PER_S > t->sim->now_us;
+
+	truth_disturb(t, client, recent ? TRUTH_HANDSHAKE_MS * US_PER_MS : 0, false);
 }
 
 void truth_event_all(struct truth *t, uint64_t grace_us, bool silent)

@@ -37,7 +37,8 @@ struct truth {
 	uint64_t calm_us[TRUTH_CLIENTS];  /* the last disturbance */
 	uint64_t grace_us[TRUTH_CLIENTS]; /* what its kind adds to the promised time */
 	bool silent[TRUTH_CLIENTS];
-	uint64_t none_us[TRUTH_CLIENTS]; /* since when there is no path; 0: there is one */
+	uint64_t event_us[TRUTH_CLIENTS]; /* the last one of the scenario */
+	uint64_t none_us[TRUTH_CLIENTS];  /* since when there is no path; 0: there is one */
 	uint64_t echoes;
 	uint64_t looks, strict; /* at a client's flow; of these, with nothing to excuse it */
 };
@@ -65,6 +66,9 @@ void truth_returned(struct truth *t, unsigned client, uint8_t *data, size_t len)
 void truth_disturb(struct truth *t, unsigned client, uint64_t grace_us, bool silent);
 /* True if a handshake may be under way that an event now would cost. */
 bool truth_is_interrupted(const struct truth *t, unsigned client);
+/* There is nothing to expect now; what begins next may lose its first handshake to a recent event.
+ */
+void truth_pause(struct truth *t, unsigned client);
 /* The same for an event of the scenario: what it costs to lose a handshake counts too. */
 void truth_event(struct truth *t, unsigned client, uint64_t grace_us, bool silent);
 void truth_event_all(struct truth *t, uint64_t grace_us, bool silent);

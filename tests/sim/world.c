@@ -60,11 +60,15 @@ struct world *world_new(uint64_t seed, bool tracing)
 	return w;
 }
 
-void world_free(struct world *w)
+void world_end(struct world *w)
 {
 	for (unsigned i = 0; i < w->n_clients; i++)
 		client_node_free(&w->clients[i]);
 	gateway_node_free(&w->gateway);
+}
+
+void world_free(struct world *w)
+{
 	for (unsigned i = 0; i < w->n_nats; i++)
 		nat_free(&w->nats[i]);
 	truth_free(&w->truth);

@@ -44,6 +44,8 @@ struct world {
 };
 
 struct world *world_new(uint64_t seed, bool tracing);
+/* The gateway and the clients go, in order; what that shows may fail the scenario. */
+void world_end(struct world *w);
 void world_free(struct world *w);
 
 /* Run until @end_us or a failure. */

@@ -170,6 +170,9 @@ static void drain_ice(struct conn *c)
 		case ICE_OUTPUT_SELECTED:
 			conn_selected(c, &out.u.selected);
 			break;
+		case ICE_OUTPUT_UNSELECTED:
+			conn_lose_path(c);
+			break;
 		case ICE_OUTPUT_STATE:
 			if (out.u.state == ICE_FAILED) {
 				conn_log(c, LOG_INFO, "Connection failed: no path to the client");

@@ -122,6 +122,7 @@ static void ice_in(struct gateway *g, const struct arrival *in, const struct stu
 	input.u.stun.len = in->len;
 	input.u.stun.src = in->src;
 	input.u.stun.dst = in->dst;
+	input.u.stun.owned = msg->class == STUN_REQUEST;
 	conn_feed(c, &input);
 }
 

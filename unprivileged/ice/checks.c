@@ -208,6 +208,16 @@ static void nominate(struct ice *ice, struct ice_pair *p, bool use_candidate)
 	}
 }
 
+/* The peer wants another path: perhaps the one in use is dead. */
+static void doubt_selected(struct ice *ice, const struct ice_pair *wanted, bool use_candidate)
+{
+	struct ice_pair *p = ice_pair_find(ice, ice->selected);
+
+	if (use_candidate && !ice->controlling && p && p != wanted &&
+	    p->last_sent_us + ICE_DOUBT_S * US_PER_S <= ice->now_us)
+		ice_check_afresh(ice, p);
+}
+
 /* In the order of spec connections 4.2, but nothing is remembered of a check whose destination is
  * not ours. */
 void ice_request(struct ice *ice, const struct ice_input *in)
@@ -237,8 +247,10 @@ void ice_request(struct ice *ice, const struct ice_input *in)
 	p = remote < 0 ? NULL : ice_pair_make(ice, (unsigned)local, (unsigned)remote, true);
 	if (!p)
 		return;
-	if (ice_pair_inbound(ice, p, &msg->txid))
+	if (ice_pair_inbound(ice, p, &msg->txid)) {
 		nominate(ice, p, msg->use_candidate && !ice->controlling);
+		doubt_selected(ice, p, msg->use_candidate);
+	}
 	reply_set(ice, in, local, false);
 }
 

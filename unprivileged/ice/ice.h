@@ -80,6 +80,8 @@ struct ice_input {
 			size_t len;
 			struct endpoint src; /* peer; behind a relay the channel's peer */
 			struct endpoint dst; /* our local address, or our relayed address */
+			bool owned; /* a request that ice_owns_request() has just said yes to: its
+				       integrity is not checked a second time */
 		} stun;
 		enum ice_profile profile;
 		enum ice_fate fate; /* of the selected path */
@@ -97,7 +99,8 @@ enum ice_output_kind {
 	ICE_OUTPUT_ANNOUNCE, /* a local candidate was added or revived: signal it */
 	ICE_OUTPUT_SELECTED, /* the path that carries traffic is now this one (also the first time)
 			      */
-	ICE_OUTPUT_STATE,    /* ICE_FAILED is final: the caller removes the connection */
+	ICE_OUTPUT_UNSELECTED, /* no path carries traffic any more; a later SELECTED ends this */
+	ICE_OUTPUT_STATE,      /* ICE_FAILED is final: the caller removes the connection */
 };
 
 struct ice_output {

@@ -30,8 +30,11 @@ enum {
 	ICE_ID_LEN = STUN_TXID_LEN - ICE_TAG_LEN,
 	ICE_PRFLX_TYPE = 110,
 	ICE_ERROR_ROLE_CONFLICT = 487,
-	ICE_SILENT_MS = 1400, /* a controlling agent leaves a pair whose checks go unanswered for
-				 this long, if another one works */
+	ICE_SILENT_MS = 1400,  /* a pair whose checks go unanswered for this long yields to another
+				  one that works */
+	ICE_SILENT_CHECKS = 3, /* and, on the controlled side, this many of them */
+	ICE_DOUBT_S = 4, /* the selected pair is checked if the peer nominates another one and the
+			    last check is older than this */
 };
 
 struct ice_local {
@@ -171,6 +174,9 @@ bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txi
 
 /* When the pair is to be dropped if nothing changes. */
 uint64_t ice_pair_end_us(const struct ice *ice, const struct ice_pair *p);
+
+/* Check a pair at once, and often again as long as no answer comes. */
+void ice_check_afresh(const struct ice *ice, struct ice_pair *p);
 
 /* Choose the path that carries traffic. [spec connections 4.4] */
 void ice_select(struct ice *ice);

@@ -217,6 +217,16 @@ static bool is_passed_over(const struct ice_pair *p, uint32_t outweigh)
 	return outweigh > p->inbound_seq[0];
 }
 
+/*
+ * The peer's checks may still arrive while nothing of ours gets through to it. One lost check is no
+ * sign of that. [spec connections 4.4]
+ */
+static bool is_silent(const struct ice *ice, const struct ice_pair *p)
+{
+	return !ice->controlling && p->sent - p->answered >= ICE_SILENT_CHECKS &&
+	       ice->now_us - p->run_start_us >= ICE_SILENT_MS * US_PER_MS;
+}
+
 static uint32_t outweighing(const struct ice *ice)
 {
 	uint32_t newest = 0;
@@ -263,8 +273,8 @@ static struct ice_pair *best_valid(struct ice *ice)
 	return NULL;
 }
 
-/* What the old network said of a pair's health is void. */
-static void check_afresh(struct ice *ice, struct ice_pair *p)
+/* What is known of the pair's health is void. */
+void ice_check_afresh(const struct ice *ice, struct ice_pair *p)
 {
 	p->forgotten = p->sent;
 	if (p->sent == 0 || p->last_sent_us != ice->now_us)
@@ -287,7 +297,7 @@ void ice_roam(struct ice *ice, enum ice_fate fate)
 		ice->selected = 0;
 	ice->adrift = ice->path.remote.ip.family != IP_NONE && ice->selected == 0;
 	for (unsigned i = 0; i < ice->n_pairs; i++)
-		check_afresh(ice, &ice->pairs[i]);
+		ice_check_afresh(ice, &ice->pairs[i]);
 }
 
 void ice_select(struct ice *ice)
@@ -298,7 +308,8 @@ void ice_select(struct ice *ice)
 
 	/* What it once was is no promise that it still works when the peer comes back to it. */
 	for (unsigned i = 0; i < ice->n_pairs; i++)
-		if (ice->pairs[i].nominated && is_passed_over(&ice->pairs[i], outweigh))
+		if (ice->pairs[i].nominated &&
+		    (is_passed_over(&ice->pairs[i], outweigh) || is_silent(ice, &ice->pairs[i])))
 			ice->pairs[i].verified = false;
 	best = best_of(ice, outweigh, true);
 	if (!best)

@@ -87,6 +87,8 @@ static void collect(struct peer *peer)
 			peer->selected = out.u.selected;
 			peer->n_selected++;
 			break;
+		case ICE_OUTPUT_UNSELECTED:
+			break;
 		case ICE_OUTPUT_STATE:
 			assert_true(peer->n_states < ARRAY_LEN(peer->states));
 			peer->states[peer->n_states++] = out.u.state;

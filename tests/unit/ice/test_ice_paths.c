@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -35,6 +36,20 @@ static void plain(struct peer *peer, const char *src)
 	peer_wait_ms(peer, 1500);
 	peer_checks(peer, src, OUR_HOST, false);
 	assert_non_null(peer_reply(peer));
+}
+
+/* The same, and our own checks get their answers. */
+static void answering(struct peer *peer, const char *src)
+{
+	struct peer_sent sent[PEER_MAX_SENT];
+	size_t n;
+
+	plain(peer, src);
+	n = peer->n_sent;
+	memcpy(sent, peer->sent, sizeof(sent));
+	for (size_t i = 0; i < n; i++)
+		if (sent[i].msg.class == STUN_REQUEST)
+			peer_answer(peer, sent[i]);
 }
 
 static void nomination_gets_reply_triggered_check_and_path(void **state)
@@ -192,12 +207,54 @@ static void checks_on_all_pairs_at_one_rate_outweigh_nothing(void **state)
 	nominate(peer, B);
 	nominate(peer, C);
 	for (unsigned i = 0; i < 50; i++) {
-		plain(peer, C);
-		plain(peer, B);
-		plain(peer, A);
-		assert_int_equal(peer->n_selected, 0);
+		answering(peer, C);
+		answering(peer, B);
+		answering(peer, A);
 		peer_assert_path(peer, OUR_HOST, A);
 	}
+}
+
+/* Its checks still arrive; only what we send is lost. */
+static void path_that_answers_no_more_yields_to_the_one_that_the_peer_wants(void **state)
+{
+	struct peer *peer = *state;
+
+	signal_all(peer);
+	nominate(peer, B);
+	nominate(peer, A);
+	peer_run_answering_ms(peer, 60000);
+	peer_assert_path(peer, OUR_HOST, A);
+	peer_wait_ms(peer, 5000);
+	peer_checks(peer, B, OUR_HOST, true);
+	peer_answer(peer, peer_check_to(peer, OUR_HOST, A));
+	peer_assert_path(peer, OUR_HOST, A);
+	peer_run_answering_ms(peer, 60000);
+	peer_wait_ms(peer, 5000);
+	peer_checks(peer, B, OUR_HOST, true);
+	assert_true(peer_has_check_to(peer, OUR_HOST, A));
+	peer_checks(peer, A, OUR_HOST, false);
+	peer_run_ms(peer, 1000);
+	peer_assert_path(peer, OUR_HOST, A);
+	peer_run_ms(peer, 1000);
+	peer_assert_path(peer, OUR_HOST, B);
+	/* As soon as it answers again it is the better one. */
+	peer_wait_ms(peer, 300);
+	peer_checks(peer, A, OUR_HOST, false);
+	peer_answer(peer, peer_check_to(peer, OUR_HOST, A));
+	peer_assert_path(peer, OUR_HOST, A);
+}
+
+static void single_lost_checks_move_nothing(void **state)
+{
+	struct peer *peer = *state;
+
+	signal_all(peer);
+	nominate(peer, B);
+	nominate(peer, A);
+	peer_run_answering_ms(peer, 60000);
+	peer_run_ms(peer, 31000);
+	peer_checks(peer, A, OUR_HOST, false);
+	peer_assert_path(peer, OUR_HOST, A);
 }
 
 static void repeated_transactions_outweigh_nothing(void **state)
@@ -368,6 +425,8 @@ int main(void)
 	    CASE(unverified_first_path_yields_to_a_verified_one),
 	    CASE(three_checks_elsewhere_outweigh_the_better_pair),
 	    CASE(checks_on_all_pairs_at_one_rate_outweigh_nothing),
+	    CASE(path_that_answers_no_more_yields_to_the_one_that_the_peer_wants),
+	    CASE(single_lost_checks_move_nothing),
 	    CASE(repeated_transactions_outweigh_nothing),
 	    CASE(checks_on_a_pair_that_is_not_nominated_outweigh_nothing),
 	    CASE(only_nominated_pairs_outweigh),
