@@ -4,7 +4,8 @@
  * a clock that jumps, a network that changes. The input is the script: a byte that names the event,
  * then its parameters.
  *
- * Properties: no packet reaches the TUN but one that some grant may cover at this moment; nothing
+ * Properties: no packet reaches the TUN, or a client out of the tunnel, but one that some grant may
+ * cover at this moment; only who has a path is idle; what waits for a session is bounded; nothing
  * is sent but to relays, to addresses that a client signalled or that spoke with its password, and
  * a cookie to the sender of a handshake; what the portal is told is well-formed and only while it
  * is there; deadlines move on; tables keep their limits; nothing is left behind.
@@ -88,7 +89,13 @@ static void time_event(struct world *w, struct reader *r, enum event event)
 	uint64_t deadline = gateway_deadline(w->g);
 
 	if (event == EVENT_TIME) {
-		world_pass_time(w, (uint64_t)rd_u16(r) * US_PER_MS);
+		uint16_t ms = rd_u16(r);
+
+		/* The longest ones are slept through. */
+		if (ms >= 0xff00)
+			world_sleep(w, (uint64_t)(ms & 0xff) * 4 * US_PER_S);
+		else
+			world_pass_time(w, (uint64_t)ms * US_PER_MS);
 	} else if (event == EVENT_DEADLINE) {
 		world_pass_time(
 		    w, deadline > w->now_us && deadline != NEVER_US ? deadline - w->now_us : 0);

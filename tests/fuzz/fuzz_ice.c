@@ -1,15 +1,17 @@
 /*
- * One ICE agent (covers ice.c, candidates.c, pairs.c, checks.c) under an arbitrary sequence of
- * events: candidates, signed and raw STUN messages, answers to its own checks, time. Each event is
- * a byte that says which, then its parameters. After each: tables within their limits, destinations
- * that a peer may make us use, sources that are ours, well-formed signed messages, a deadline in
- * the future, a final failure.
+ * One ICE agent (covers ice.c, candidates.c, pairs.c, paths.c, nominate.c, checks.c) under an
+ * arbitrary sequence of events: candidates, signed and raw STUN messages, answers to its own
+ * checks, a peer whose address changes, time. Each event is a byte that says which, then its
+ * parameters; the last byte of all says whether the agent is a gateway's or a client's. After each:
+ * tables and bytes within their limits, destinations that a peer may make us use, sources that are
+ * ours, well-formed signed messages, a deadline in the future, a final failure, every news of the
+ * path another one, and no path that works left for one that has never answered.
  */
 #include <sodium.h>
 #include <string.h>
 
 #include "base/defs.h"
-#include "ice/ice.h"
+#include "ice/internal.h"
 #include "packet/bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -29,22 +31,43 @@ enum event {
 	EVENT_WAIT,
 	EVENT_TIMER,
 	EVENT_ROAM,
+	EVENT_REBIND,
 	EVENTS,
 };
 
 enum {
 	REMEMBERED = 8,
-	MAX_EVENTS = 4000
+	MAX_ANSWERED = 64,
+	MAX_EVENTS = 4000,
+	CLIENT_MARK = 0xe0 /* in the last byte */
 };
 
 struct run {
 	struct ice *ice;
+	struct stun_hmac *hmac;
 	uint64_t now_us;
 	struct ice_path checks[REMEMBERED]; /* newest checks, to be answered */
 	struct stun_txid ids[REMEMBERED];
 	unsigned n_checks;
-	bool failed;
+	struct ice_path answered[MAX_ANSWERED]; /* that ever answered; the check ends when full */
+	unsigned n_answered;
+	struct ice_path told;
+	bool has_path, failed;
 };
+
+static bool path_eq(const struct ice_path *a, const struct ice_path *b)
+{
+	return endpoint_eq(&a->local, &b->local) && endpoint_eq(&a->remote, &b->remote) &&
+	       a->via_relay == b->via_relay;
+}
+
+static bool has_answered(const struct run *run, const struct ice_path *path)
+{
+	for (unsigned i = 0; i < run->n_answered; i++)
+		if (path_eq(&run->answered[i], path))
+			return true;
+	return run->n_answered == MAX_ANSWERED;
+}
 
 static bool is_ours(const struct run *run, const struct ice_path *path)
 {
@@ -77,7 +100,7 @@ static void check_message(struct run *run, const struct ice_output *out)
 	BUG_ON(!stun_msg_read(&msg, data, len));
 	BUG_ON(!msg.has_fingerprint);
 	key = msg.class == STUN_REQUEST ? peer_pwd : our_pwd;
-	BUG_ON(!stun_msg_verify(&msg, data, len, (const uint8_t *)key, strlen(key)));
+	BUG_ON(!stun_msg_verify_by(run->hmac, &msg, data, len, (const uint8_t *)key, strlen(key)));
 	BUG_ON(msg.class == STUN_SUCCESS &&
 	       !endpoint_eq(&msg.mapped,
 			    &(struct endpoint){.ip = out->u.transmit.path.remote.ip,
@@ -107,9 +130,15 @@ static void drain(struct run *run)
 			break;
 		case ICE_OUTPUT_SELECTED:
 			check_path(run, &out.u.selected);
+			BUG_ON(run->has_path && path_eq(&run->told, &out.u.selected));
+			run->told = out.u.selected;
+			run->has_path = true;
 			selected++;
 			break;
 		case ICE_OUTPUT_UNSELECTED:
+			BUG_ON(!run->has_path);
+			run->has_path = false;
+			selected++;
 			break;
 		case ICE_OUTPUT_STATE:
 			run->failed = out.u.state == ICE_FAILED;
@@ -118,6 +147,14 @@ static void drain(struct run *run)
 		}
 	}
 	BUG_ON(messages > ICE_MAX_PAIRS + 1 || announced > 1 || selected > 1 || states > 1);
+}
+
+static size_t bytes(const struct ice *ice)
+{
+	return sizeof(*ice) + ice->buf_cap + 6 * strlen(ice->username) +
+	       ice->cap_locals * sizeof(ice->locals[0]) +
+	       ice->cap_remotes * sizeof(ice->remotes[0]) + ice->cap_pairs * sizeof(ice->pairs[0]) +
+	       ice->cap_flights * sizeof(ice->flights[0]);
 }
 
 static void check_agent(const struct run *run)
@@ -134,7 +171,11 @@ static void check_agent(const struct run *run)
 		BUG_ON(ice_deadline(run->ice) != NEVER_US);
 	else
 		BUG_ON(ice_deadline(run->ice) <= run->now_us);
-	if (!run->failed && ice_selected(run->ice, &path))
+	BUG_ON(bytes(run->ice) > ICE_BYTES_MAX);
+	if (run->failed)
+		return;
+	BUG_ON(ice_selected(run->ice, &path) != run->has_path);
+	if (run->has_path)
 		check_path(run, &path);
 }
 
@@ -173,7 +214,7 @@ static void candidate_event(struct run *run, struct reader *r, enum ice_input_ki
 }
 
 static void stun_event(struct run *run, const uint8_t *buf, size_t len, const struct endpoint *src,
-		       const struct endpoint *dst)
+		       const struct endpoint *dst, bool owned)
 {
 	struct ice_input in = {.kind = ICE_INPUT_STUN};
 	struct stun_msg msg;
@@ -185,15 +226,22 @@ static void stun_event(struct run *run, const uint8_t *buf, size_t len, const st
 	in.u.stun.len = len;
 	in.u.stun.src = *src;
 	in.u.stun.dst = *dst;
+	in.u.stun.owned = owned && ice_owns_request(run->ice, &msg, buf, len);
 	ice_handle(run->ice, &in, run->now_us);
 }
 
-static void request_event(struct run *run, struct reader *r)
+static void drain(struct run *run);
+
+/* A check takes no path that works away, wherever it comes from: only one that has answered may
+ * take its place. */
+static void request(struct run *run, const struct endpoint *src, const struct endpoint *dst,
+		    uint8_t id, uint8_t flags)
 {
-	struct endpoint src = any_endpoint(r), dst = any_endpoint(r);
 	const char *name = ice_username(run->ice);
-	struct stun_txid txid = {{rd_u8(r)}};
-	uint8_t flags = rd_u8(r), buf[256];
+	struct ice_path before = run->told;
+	bool had_path = run->has_path;
+	struct stun_txid txid = {{id}};
+	uint8_t buf[256];
 	struct stun_builder b;
 	size_t len;
 
@@ -204,26 +252,65 @@ static void request_event(struct run *run, struct reader *r)
 		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
 	if ((flags & 0x1e) == 0)
 		stun_put_u64(&b, STUN_ATTR_ICE_CONTROLLED, 1);
-	len = stun_finish(&b, (const uint8_t *)our_pwd, strlen(our_pwd), true);
-	stun_event(run, buf, len, &src, &dst);
+	len = stun_finish_by(run->hmac, &b, (const uint8_t *)our_pwd, strlen(our_pwd), true);
+	stun_event(run, buf, len, src, dst, (flags & 0x40) != 0);
+	drain(run);
+	if (had_path && run->has_path && !path_eq(&before, &run->told))
+		BUG_ON(!has_answered(run, &run->told));
+}
+
+static void request_event(struct run *run, struct reader *r)
+{
+	struct endpoint src = any_endpoint(r), dst = any_endpoint(r);
+	uint8_t id = rd_u8(r), flags = rd_u8(r);
+
+	request(run, &src, &dst, id, flags);
+}
+
+static void answer(struct run *run, unsigned slot, const struct endpoint *src)
+{
+	struct ice_path path = run->checks[slot];
+	struct stun_builder b;
+	uint8_t buf[256];
+	size_t len;
+
+	path.remote = *src;
+	if (run->n_answered < MAX_ANSWERED && !has_answered(run, &path))
+		run->answered[run->n_answered++] = path;
+	stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &run->ids[slot]);
+	stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &path.local);
+	len = stun_finish_by(run->hmac, &b, (const uint8_t *)peer_pwd, strlen(peer_pwd), true);
+	stun_event(run, buf, len, &path.remote, &path.local, false);
 }
 
 static void answer_event(struct run *run, struct reader *r)
 {
-	uint8_t which = rd_u8(r), buf[256];
+	uint8_t which = rd_u8(r);
 	unsigned slot = which % REMEMBERED;
-	struct ice_path path = run->checks[slot];
-	struct stun_builder b;
-	size_t len;
+	struct endpoint src;
 
 	if (slot >= run->n_checks)
 		return;
-	if (which & 0x80)
-		path.remote = any_endpoint(r);
-	stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &run->ids[slot]);
-	stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &path.local);
-	len = stun_finish(&b, (const uint8_t *)peer_pwd, strlen(peer_pwd), true);
-	stun_event(run, buf, len, &path.remote, &path.local);
+	src = which & 0x80 ? any_endpoint(r) : run->checks[slot].remote;
+	answer(run, slot, &src);
+}
+
+/* The peer's checks come from another port from now on, and what we send there is answered. */
+static void rebind_event(struct run *run, struct reader *r)
+{
+	uint8_t step = rd_u8(r), id = rd_u8(r), flags = rd_u8(r);
+	struct endpoint src = run->told.remote, dst = run->told.local;
+
+	if (!run->has_path)
+		return;
+	src.port = (uint16_t)(src.port + (step & 15));
+	request(run, &src, &dst, id, flags);
+	for (unsigned i = 0; i < REMEMBERED && i < run->n_checks; i++) {
+		if (!(step & 0x80) || !endpoint_eq(&run->checks[i].remote, &src))
+			continue;
+		answer(run, i, &src);
+		drain(run);
+	}
 }
 
 static void raw_event(struct run *run, struct reader *r)
@@ -234,7 +321,7 @@ static void raw_event(struct run *run, struct reader *r)
 	const uint8_t *buf = rd_bytes(r, len);
 
 	if (buf)
-		stun_event(run, buf, len, &src, &dst);
+		stun_event(run, buf, len, &src, &dst, false);
 }
 
 static void timer_event(struct run *run, bool to_deadline, uint64_t wait_us)
@@ -272,6 +359,9 @@ static void event(struct run *run, struct reader *r)
 	case EVENT_ANSWER:
 		answer_event(run, r);
 		break;
+	case EVENT_REBIND:
+		rebind_event(run, r);
+		break;
 	case EVENT_RAW:
 		raw_event(run, r);
 		break;
@@ -305,6 +395,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	    .remote_ufrag = "hzxq",
 	    .remote_pwd = peer_pwd,
 	    .tag = 0xabcdef,
+	    .controlling = len > 0 && (data[len - 1] & CLIENT_MARK) == CLIENT_MARK,
 	};
 
 	if (sodium_init() < 0)
@@ -313,6 +404,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	BUG_ON(!arena);
 	cfg.arena = arena;
 	cfg.rng = rng_from_seed(&seed, 1);
+	run.hmac = stun_hmac_new();
+	BUG_ON(!run.hmac);
+	cfg.hmac = run.hmac;
 	run.ice = ice_new(&cfg, run.now_us);
 	BUG_ON(!run.ice);
 	for (unsigned i = 0; r.left > 0 && i < MAX_EVENTS && !run.failed; i++) {
@@ -325,5 +419,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	ice_free(run.ice);
 	BUG_ON(secret_slots_free(arena) != 2);
 	secret_arena_free(arena);
+	stun_hmac_free(run.hmac);
 	return 0;
 }

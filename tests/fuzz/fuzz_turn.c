@@ -19,6 +19,7 @@ enum {
 	OUTPUTS_MAX = 5 + 4096 + 2 * TURN_MAX_CANDIDATES + 1,
 	KEPT = 8, /* latest requests that an answer may refer to */
 	OPS_MAX = 400,
+	NOTES_MAX = 16,
 };
 
 struct fuzz {
@@ -92,6 +93,21 @@ static void take(struct fuzz *f, const struct turn_output *out)
 	}
 }
 
+/* What is said of the relay agrees with what came of it. */
+static void check_standing(struct fuzz *f)
+{
+	enum turn_standing standing = turn_standing(f->turn);
+	struct endpoint ep;
+	bool relayed = turn_relayed(f->turn, IP_V4, &ep) || turn_relayed(f->turn, IP_V6, &ep);
+	struct turn_note note;
+
+	check((standing == TURN_OVER) == (f->dropped || f->closed));
+	check(relayed ==
+	      (standing == TURN_STANDS || standing == TURN_SUSPECT || standing == TURN_SILENT));
+	for (int n = 0; turn_take_note(f->turn, &note); n++)
+		check(n < NOTES_MAX && note.code < 1000 && note.kind <= TURN_NOTE_REBOUND);
+}
+
 static void handle(struct fuzz *f, const struct turn_input *in)
 {
 	struct candidate all[TURN_MAX_CANDIDATES];
@@ -107,6 +123,7 @@ static void handle(struct fuzz *f, const struct turn_input *in)
 	check(turn_deadline(f->turn) > f->now_us);
 	check(!(f->dropped || f->closed) || turn_deadline(f->turn) == NEVER_US);
 	check(turn_candidates(f->turn, all) <= TURN_MAX_CANDIDATES);
+	check_standing(f);
 }
 
 static struct endpoint local_of(uint8_t family)
@@ -213,6 +230,7 @@ static void channel(struct fuzz *f, struct reader *r, bool out)
 		return;
 	check(number >= TURN_CHANNEL_MIN && number <= TURN_CHANNEL_MAX);
 	check(turn_has_address(f->turn, &relay) && !f->dropped && !f->closed);
+	check(turn_deadline(f->turn) >= f->now_us);
 }
 
 static void bind(struct fuzz *f, struct reader *r)
@@ -248,9 +266,23 @@ static void local_dead(struct fuzz *f, struct reader *r)
 	handle(f, &in);
 }
 
+/* Traffic towards a peer, for a while and unanswered. */
+static void send_on(struct fuzz *f, struct reader *r)
+{
+	struct endpoint peer = peer_of(rd_u8(r)), relay;
+	uint64_t until_us = f->now_us + rd_u8(r) * 100 * US_PER_MS;
+	uint16_t number;
+
+	while (f->now_us < until_us && !f->dropped && !f->closed) {
+		(void)turn_channel_out(f->turn, &peer, f->now_us, &number, &relay);
+		f->now_us = min_u64(until_us, turn_deadline(f->turn));
+		handle(f, &(struct turn_input){.kind = TURN_INPUT_TIMEOUT});
+	}
+}
+
 static void step(struct fuzz *f, struct reader *r)
 {
-	switch (rd_u8(r) % 15) {
+	switch (rd_u8(r) % 17) {
 	case 0:
 		f->now_us += rd_u16(r) * US_PER_MS;
 		handle(f, &(struct turn_input){.kind = TURN_INPUT_TIMEOUT});
@@ -287,6 +319,12 @@ static void step(struct fuzz *f, struct reader *r)
 		break;
 	case 14:
 		turn_set_away(f->turn, rd_u8(r) & 1);
+		break;
+	case 15:
+		handle(f, &(struct turn_input){.kind = TURN_INPUT_PROBE});
+		break;
+	case 16:
+		send_on(f, r);
 		break;
 	default:
 		answer(f, r);

@@ -236,7 +236,7 @@ static void check_untouched(struct world *w, const struct wg_peer *was, bool coo
 		CHECK(peer->pending[i].active == was->pending[i].active);
 		CHECK(peer->pending[i].index == was->pending[i].index);
 	}
-	CHECK(peer->due == was->due && peer->held == was->held);
+	CHECK(peer->due == was->due && peer->held == was->held && peer->said == was->said);
 	CHECK(peer->keepalive_us == was->keepalive_us);
 	if (wg_poll(w->wg[0], &dst, &reply, &len)) {
 		struct endpoint src = source();

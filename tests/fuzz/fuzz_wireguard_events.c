@@ -200,6 +200,8 @@ static void check_limits(const struct world *w, int side)
 	bool found = !peer->current;
 
 	CHECK(peer->held <= WG_HELD_MESSAGES && (peer->held == 0) == !peer->head);
+	CHECK(!peer->said || (peer->said->index == peer->last_index && peer->said->sent > 0 &&
+			      peer->said->sent <= WG_REPEATS + 1));
 	CHECK(peer->attempt_us == NEVER_US || w->now_us >= peer->attempt_us);
 	for (size_t i = 0; i < WG_SESSIONS; i++) {
 		const struct wg_session *session = peer->sessions[i];

@@ -7,28 +7,13 @@
 #include <sodium.h>
 #include <string.h>
 
-/* Host and server-reflexive candidates of all relays, relayed ones of the connection's own. */
-static void add_all_local(struct conn *c)
-{
-	struct candidate known[TURN_MAX_CANDIDATES];
-
-	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		const struct relay *relay = &c->g->relays[i];
-		size_t n = relay->turn ? turn_candidates(relay->turn, known) : 0;
-
-		for (size_t k = 0; k < n; k++)
-			if (known[k].kind != CANDIDATE_RELAY || relay == c->relay)
-				conn_add_local(c, &known[k]);
-	}
-}
-
 static void announce_again(struct conn *c)
 {
 	struct candidate known[ICE_MAX_LOCAL];
 	size_t n;
 
 	conn_wake(c);
-	add_all_local(c);
+	conn_add_known(c);
 	n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
 	for (size_t i = 0; i < n; i++)
 		news_add(c, &known[i], false);
@@ -95,70 +80,97 @@ static bool grant(struct gateway *g, const struct portal_flow *flow, struct tunn
 	return rc == 0;
 }
 
-/* Silently in the place of the client's old connection, if it has one. */
-static struct conn *replace(struct gateway *g, struct conn *old, const struct portal_flow *flow)
+/* A connection to take the place of @old, if there is one; refused: @old goes on. */
+static struct conn *make(struct gateway *g, const struct portal_flow *flow, struct relay *relay,
+			 const struct conn *old)
 {
-	struct conn *c;
+	struct conn *c = conn_new(g, flow, relay, old);
 
-	if (old)
-		conn_remove(old);
-	c = conn_new(g, flow, relays_choose(g));
 	if (c)
 		fingerprint(g, flow, c->fingerprint);
+	else
+		refused(g, flow, "key, credentials or limits");
 	return c;
 }
 
-static void take(struct gateway *g, const struct portal_flow *flow, struct tunnel_client *client,
-		 bool reuse)
+/* Silently in the place of the client's old connection, if it still has one. */
+static void enter(struct conn *c)
 {
-	struct conn *c = conn_find(g, &flow->client);
+	struct conn *old = conn_find(c->g, &c->client);
 
-	if (!reuse)
-		c = replace(g, c, flow);
-	if (!c) {
-		refused(g, flow, "key, credentials or limits");
-		tunnel_reject(g->tunnel, &flow->client, &flow->resource.id);
-		conn_close_gone(g);
-		return;
+	if (old) {
+		conn_log(old, conn_level(old), "Connection replaced");
+		conn_remove(old);
 	}
+	conn_enter(c);
+}
+
+/* @fresh: the connection to be entered, or NULL where the one that is there will do. */
+static void take(struct gateway *g, const struct portal_flow *flow, struct tunnel_client *client,
+		 struct conn *fresh)
+{
+	struct conn *c = fresh;
+
+	if (fresh)
+		enter(fresh);
+	else
+		c = conn_find(g, &flow->client);
+	BUG_ON(!c);
 	c->tunnel = client;
 	tunnel_client_set_owner(client, c);
 	outbox_push(g, flow->ref);
-	if (reuse)
-		announce_again(c);
+	if (fresh)
+		conn_add_known(c);
 	else
-		add_all_local(c);
+		announce_again(c);
 	conn_touch(c);
 }
 
+/* Why the flow cannot even be looked at, or NULL. */
+static const char *objection(const struct gateway *g, const struct portal_flow *flow)
+{
+	if (flow->v2)
+		return "protocol v2 was not asked for";
+	return tunnel_has_addresses(g->tunnel) ? NULL : "no init seen yet";
+}
+
 /*
- * A connection with equal parameters is reused; otherwise it is replaced. The acknowledgement goes
- * out before any candidate of the connection.
+ * A connection with equal parameters is reused; otherwise it is replaced, once the new one stands
+ * and the grant is made. The acknowledgement goes out before any candidate of the connection.
  */
 void conn_authorize(struct gateway *g, const struct portal_flow *flow)
 {
 	const struct conn *known = conn_find(g, &flow->client);
+	const char *why = objection(g, flow);
 	struct tunnel_client *client = NULL;
-	bool reuse = known && is_for(known, flow);
+	struct conn *fresh = NULL;
 
-	if (flow->v2) {
-		refused(g, flow, "protocol v2 was not asked for");
+	if (why) {
+		refused(g, flow, why);
 		return;
 	}
-	if (!tunnel_has_addresses(g->tunnel)) {
-		refused(g, flow, "no init seen yet");
+	if (!known || !is_for(known, flow)) {
+		struct relay *relay = relays_choose(g);
+
+		if (!relay) {
+			refused(g, flow, "no relay");
+			outbox_push(g, NULL);
+			return;
+		}
+		fresh = make(g, flow, relay, known);
+		if (!fresh)
+			return;
+	}
+	if (!grant(g, flow, &client)) {
+		conn_free(fresh);
 		return;
 	}
-	if (!reuse && !relays_choose(g)) {
-		refused(g, flow, "no relay");
-		outbox_push(g, NULL);
-		return;
-	}
-	if (!grant(g, flow, &client))
-		return;
 	conn_close_gone(g);
-	if (client)
-		take(g, flow, client, reuse);
-	else /* the expiry lies in the past: nothing is granted, the answer is due all the same */
-		outbox_push(g, flow->ref);
+	if (client) {
+		take(g, flow, client, fresh);
+		return;
+	}
+	/* The expiry lies in the past: nothing is granted, the answer is due all the same. */
+	conn_free(fresh);
+	outbox_push(g, flow->ref);
 }

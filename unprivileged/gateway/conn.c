@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define IDLE_SLACK_US (250 * US_PER_MS)
+
 static uint32_t bucket_of(const struct gateway *g, const void *key, size_t len)
 {
 	uint8_t hash[crypto_shorthash_BYTES];
@@ -94,23 +96,31 @@ static void conn_untouch(struct conn *c)
 	}
 }
 
-/* Silent: no goodbye. The authorizations stay with the tunnel. */
+void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	held_clear(&c->held, &c->g->held_budget);
+	free(c->said);
+	wg_peer_free(c->wg);
+	ice_free(c->ice);
+	free(c);
+}
+
 void conn_remove(struct conn *c)
 {
 	struct gateway *g = c->g;
 
+	quota_end(c);
 	conn_unindex(c);
 	conn_untouch(c);
 	news_forget(c);
-	free(c->said);
 	if (c->tunnel)
 		tunnel_client_set_owner(c->tunnel, NULL);
 	heap_set(g->timers, c->slot, NEVER_US);
-	wg_peer_free(c->wg);
-	ice_free(c->ice);
 	g->conns[c->slot] = NULL;
 	g->free_slots[g->n_free++] = c->slot;
-	free(c);
+	conn_free(c);
 }
 
 struct said *conn_said(struct conn *c)
@@ -132,26 +142,56 @@ bool conn_send(struct conn *c, const struct ice_path *path, const uint8_t *data,
 		return false;
 	if (relays_send(c->g, c->relay, &path->remote, data, len))
 		return true;
-	relays_bind(c->g, c->relay, &path->remote, wg_peer_index(c->wg));
+	relays_bind(c->g, c->relay, &path->remote, c->owner);
 	return false;
+}
+
+enum log_level conn_level(struct conn *c)
+{
+	return bucket_take(&c->quota.lines_us, c->g->now_us, CLIENT_LINE_S * US_PER_S, CLIENT_LINES)
+		   ? LOG_INFO
+		   : LOG_DEBUG;
+}
+
+static const char *kind_name(enum candidate_kind kind)
+{
+	switch (kind) {
+	case CANDIDATE_HOST:
+		return "host";
+	case CANDIDATE_PRFLX:
+		return "prflx";
+	case CANDIDATE_SRFLX:
+		return "srflx";
+	case CANDIDATE_RELAY:
+		return "relay";
+	}
+	return "";
+}
+
+static void log_path(struct conn *c)
+{
+	char id[UUID_TEXT_LEN + 1], local[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
+	enum candidate_kind ours = c->path.via_relay ? CANDIDATE_RELAY : CANDIDATE_HOST;
+	enum candidate_kind theirs = conn_remote_kind(c, &c->path.remote);
+	bool relayed = ours == CANDIDATE_RELAY || theirs == CANDIDATE_RELAY;
+
+	uuid_format(&c->client, id);
+	endpoint_format(&c->path.local, local);
+	endpoint_format(&c->path.remote, remote);
+	log_at(c->g->cfg.log, conn_level(c), "snownet", "Path selected", KV_STR("client", id),
+	       KV_STR("kind", relayed ? "relayed" : "direct"), KV_STR("local", local),
+	       KV_STR("local_kind", kind_name(ours)), KV_STR("remote", remote),
+	       KV_STR("remote_kind", kind_name(theirs)));
 }
 
 static void conn_selected(struct conn *c, const struct ice_path *path)
 {
 	const struct endpoint nowhere = {.port = 0};
-	char id[UUID_TEXT_LEN + 1], local[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
-	/* The client decides how often it moves. */
-	bool few = bucket_take(&c->paths_paid_us, c->g->now_us, PATH_LINE_S * US_PER_S, PATH_LINES);
 
 	c->path = *path;
 	c->has_path = true;
 	egress_watch(c->g, &c->way, path->via_relay ? &nowhere : &path->remote);
-	uuid_format(&c->client, id);
-	endpoint_format(&path->local, local);
-	endpoint_format(&path->remote, remote);
-	log_at(c->g->cfg.log, few ? LOG_INFO : LOG_DEBUG, "snownet", "Path selected",
-	       KV_STR("client", id), KV_STR("kind", path->via_relay ? "relayed" : "direct"),
-	       KV_STR("local", local), KV_STR("remote", remote));
+	log_path(c);
 	wg_peer_set_path(c->wg, true, c->g->now_us);
 }
 
@@ -187,6 +227,7 @@ void conn_feed(struct conn *c, const struct ice_input *in)
 {
 	ice_handle(c->ice, in, c->g->now_us);
 	drain_ice(c);
+	c->ice_us = ice_deadline(c->ice);
 	conn_touch(c);
 }
 
@@ -217,24 +258,40 @@ static void conn_set_profile(struct conn *c, bool idle)
 	if (c->idle == idle)
 		return;
 	c->idle = idle;
+	conn_log(c, LOG_DEBUG, idle ? "Connection idle" : "Connection active");
 	in.u.profile = idle ? ICE_IDLE : ICE_ACTIVE;
 	conn_feed(c, &in);
 }
 
-/* Any sign that the client is wanted: an IP packet, a candidate, an authorization. */
 void conn_wake(struct conn *c)
 {
-	c->last_packet_us = c->g->now_us;
+	c->active_us = c->g->now_us;
 	conn_set_profile(c, false);
 }
 
+/* An idle connection's timers may be late by IDLE_SLACK_US, so that those of thousands wake us
+ * together. */
 static uint64_t conn_deadline(const struct conn *c)
 {
-	uint64_t at = min_u64(ice_deadline(c->ice), wg_peer_deadline(c->wg));
+	uint64_t at_us = min_u64(c->ice_us, wg_peer_deadline(c->wg));
 
-	if (c->has_path && !c->idle)
-		at = min_u64(at, c->last_packet_us + GATEWAY_IDLE_S * US_PER_S);
-	return at;
+	if ((c->has_path && !c->idle) || c->held.n > 0)
+		at_us = min_u64(at_us, c->active_us + GATEWAY_IDLE_S * US_PER_S);
+	if (c->idle && at_us < NEVER_US - IDLE_SLACK_US)
+		at_us = (at_us + IDLE_SLACK_US - 1) / IDLE_SLACK_US * IDLE_SLACK_US;
+	return at_us;
+}
+
+/* A packet puts the deadline off: the timer stays, and is set anew when it has found nothing due.
+ */
+static void conn_set_timer(struct conn *c)
+{
+	uint64_t at_us = conn_deadline(c);
+
+	if (at_us < c->timer_us) {
+		heap_set(c->g->timers, c->slot, at_us);
+		c->timer_us = at_us;
+	}
 }
 
 void conn_timeout(struct conn *c)
@@ -242,10 +299,14 @@ void conn_timeout(struct conn *c)
 	struct ice_input in = {.kind = ICE_INPUT_TIMEOUT};
 	uint64_t now_us = c->g->now_us;
 
-	if (ice_deadline(c->ice) <= now_us)
+	c->timer_us = NEVER_US;
+	if (c->ice_us <= now_us)
 		conn_feed(c, &in);
-	if (c->has_path && !c->idle && c->last_packet_us + GATEWAY_IDLE_S * US_PER_S <= now_us)
-		conn_set_profile(c, true);
+	if (c->active_us + GATEWAY_IDLE_S * US_PER_S <= now_us) {
+		held_clear(&c->held, &c->g->held_budget);
+		if (c->has_path)
+			conn_set_profile(c, true);
+	}
 	if (wg_peer_deadline(c->wg) <= now_us)
 		wg_peer_timeout(c->wg, now_us);
 	conn_touch(c);
@@ -259,9 +320,13 @@ void conn_settle_all(struct gateway *g)
 
 		c->touched = false;
 		if (!c->failed && !c->left) {
-			if (c->idle && c->last_packet_us + GATEWAY_IDLE_S * US_PER_S > g->now_us)
+			if (c->idle && c->active_us + GATEWAY_IDLE_S * US_PER_S > g->now_us)
 				conn_set_profile(c, false);
 			drain_wg(c);
+			if (c->held.n > 0) {
+				packets_release(c);
+				drain_wg(c);
+			}
 		}
 		if (c->left) {
 			conn_log(c, LOG_INFO, "Client said goodbye");
@@ -273,7 +338,7 @@ void conn_settle_all(struct gateway *g)
 		} else if (c->failed) {
 			conn_remove(c);
 		} else {
-			heap_set(g->timers, c->slot, conn_deadline(c));
+			conn_set_timer(c);
 		}
 	}
 }
@@ -315,79 +380,19 @@ void conn_close_gone(struct gateway *g)
 	}
 }
 
-void conn_add_local(struct conn *c, const struct candidate *candidate)
-{
-	struct ice_input in = {.kind = ICE_INPUT_LOCAL_ADD, .u.candidate = *candidate};
-
-	if (c->idle)
-		conn_wake(c);
-	conn_feed(c, &in);
-}
-
-void conn_add_relayed(struct conn *c, const struct candidate *candidate)
-{
-	struct candidate peers[ICE_MAX_REMOTE_SIGNALLED];
-	size_t n = ice_remote_candidates(c->ice, peers, ICE_MAX_REMOTE_SIGNALLED);
-
-	for (size_t i = 0; i < n && candidate->kind == CANDIDATE_RELAY && c->relay; i++)
-		if (peers[i].kind != CANDIDATE_HOST &&
-		    peers[i].addr.ip.family == candidate->addr.ip.family)
-			relays_bind(c->g, c->relay, &peers[i].addr, wg_peer_index(c->wg));
-	conn_add_local(c, candidate);
-}
-
 void conn_lose_path(struct conn *c)
 {
+	if (!c->has_path)
+		return;
 	c->has_path = false;
+	/* Only who has a path may be idle: another one is looked for at full speed. */
+	c->active_us = c->g->now_us;
+	conn_log(c, LOG_DEBUG, "Path lost");
 	wg_peer_set_path(c->wg, false, c->g->now_us);
 }
 
-void conn_remove_local(struct conn *c, const struct candidate *candidate)
-{
-	struct ice_input in = {.kind = ICE_INPUT_LOCAL_REMOVE, .u.candidate = *candidate};
-	struct candidate known[ICE_MAX_LOCAL];
-	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
-
-	for (size_t i = 0; i < n; i++)
-		if (known[i].kind == candidate->kind &&
-		    endpoint_eq(&known[i].addr, &candidate->addr))
-			news_add(c, &known[i], true);
-	conn_feed(c, &in);
-}
-
-void conn_remote_candidates(struct gateway *g, const struct portal_candidates *msg, bool add)
-{
-	struct conn *c = conn_find(g, &msg->client);
-
-	if (!c) {
-		char id[UUID_TEXT_LEN + 1];
-
-		uuid_format(&msg->client, id);
-		log_at(g->cfg.log, LOG_DEBUG, "snownet", "Candidates for an unknown client",
-		       KV_STR("client", id));
-		return;
-	}
-	conn_wake(c);
-	for (size_t i = 0; i < msg->n; i++) {
-		struct ice_input in = {.kind =
-					   add ? ICE_INPUT_REMOTE_ADD : ICE_INPUT_REMOTE_REMOVE};
-		const char *text = msg->texts[i];
-
-		if (!candidate_parse(&in.u.candidate, text, strlen(text),
-				     ice_remote_ufrag(c->ice)) ||
-		    (add && !candidate_addr_usable(&in.u.candidate.addr)) ||
-		    (add && !bucket_take(&c->candidates_paid_us, g->now_us,
-					 CANDIDATE_INTERVAL_MS * US_PER_MS, CANDIDATE_BURST))) {
-			conn_log(c, LOG_DEBUG, "Candidate ignored");
-			continue;
-		}
-		conn_feed(c, &in);
-		if (add && in.u.candidate.kind != CANDIDATE_HOST && c->relay)
-			relays_bind(g, c->relay, &in.u.candidate.addr, wg_peer_index(c->wg));
-	}
-}
-
-struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct relay *relay)
+struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct relay *relay,
+		      const struct conn *old)
 {
 	struct ice_config cfg = {
 	    .local_ufrag = flow->gateway_ice.username,
@@ -396,32 +401,44 @@ struct conn *conn_new(struct gateway *g, const struct portal_flow *flow, struct 
 	    .remote_pwd = flow->client_ice.password,
 	    .rng = g->cfg.rng,
 	    .arena = g->cfg.arena,
+	    .hmac = g->hmac,
 	};
 	struct conn *c;
 
-	if (g->n_free == 0)
+	if (g->n_free == 0 && !old)
 		return NULL;
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
 	c->g = g;
 	c->client = flow->client;
+	c->owner = quota_owner(g, &flow->client);
 	c->relay = relay;
-	c->last_packet_us = g->now_us;
-	if (wg_peer_add(g->wg, flow->client_key, flow->preshared_key, c, g->now_us, &c->wg) < 0)
+	c->active_us = g->now_us;
+	if (wg_peer_replace(g->wg, old ? old->wg : NULL, flow->client_key, flow->preshared_key, c,
+			    g->now_us, &c->wg) < 0)
 		goto free_conn;
 	cfg.tag = wg_peer_index(c->wg);
 	c->ice = ice_new(&cfg, g->now_us);
 	if (!c->ice)
-		goto free_peer;
+		goto free_conn;
+	c->ice_us = ice_deadline(c->ice);
+	c->timer_us = NEVER_US;
+	return c;
+
+free_conn:
+	conn_free(c);
+	return NULL;
+}
+
+void conn_enter(struct conn *c)
+{
+	struct gateway *g = c->g;
+
 	c->slot = g->free_slots[--g->n_free];
 	g->conns[c->slot] = c;
 	conn_index(c);
-	return c;
-
-free_peer:
-	wg_peer_free(c->wg);
-free_conn:
-	free(c);
-	return NULL;
+	quota_begin(c);
+	conn_log(c, conn_level(c), "Connection created");
+	conn_touch(c);
 }

@@ -31,7 +31,7 @@ struct gateway *gateway_new(const struct gateway_config *cfg, uint64_t now_us)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	struct wg_config wg = {
-	    .max_peers = cfg->max_clients,
+	    .max_peers = cfg->max_clients + 1,
 	    .unix_us = cfg->unix_us,
 	    .rng = cfg->rng,
 	    .arena = cfg->arena,
@@ -45,13 +45,16 @@ struct gateway *gateway_new(const struct gateway_config *cfg, uint64_t now_us)
 	BUG_ON(cfg->max_clients == 0 || cfg->max_clients > GATEWAY_MAX_CLIENTS);
 	g->cfg = *cfg;
 	g->now_us = now_us;
+	g->held_budget = GATEWAY_HELD_BYTES_ALL;
 	rng_fill(&cfg->rng, g->hash_key, sizeof(g->hash_key));
+	rng_fill(&cfg->rng, g->owner_key, sizeof(g->owner_key));
 	rng_fill(&cfg->rng, g->fingerprint_key, sizeof(g->fingerprint_key));
 	if (!arrays_new(g))
 		goto free_gateway;
+	g->hmac = stun_hmac_new();
 	g->wg = wg_new(&wg, now_us);
 	g->tunnel = tunnel_new(&tunnel);
-	if (!g->wg || !g->tunnel)
+	if (!g->hmac || !g->wg || !g->tunnel)
 		goto free_gateway;
 	tunnel_set_clock(g->tunnel, now_us, cfg->unix_us);
 	return g;
@@ -72,6 +75,7 @@ void gateway_free(struct gateway *g)
 	relays_free(g);
 	tunnel_free(g->tunnel);
 	wg_free(g->wg);
+	stun_hmac_free(g->hmac);
 	heap_free(g->timers);
 	free(g->with_news);
 	free(g->touched);
@@ -243,6 +247,7 @@ void gateway_handle(struct gateway *g, const struct gateway_input *in, uint64_t 
 		break;
 	case GATEWAY_IN_CLOCK:
 		egress_retry(g);
+		relays_want(g);
 		tunnel_set_clock(g->tunnel, now_us, in->u.wall_us);
 		tunnel_tick(g->tunnel, now_us);
 		conn_close_gone(g);
@@ -298,6 +303,7 @@ void gateway_snapshot(const struct gateway *g, struct gateway_snapshot *out)
 		out->connections++;
 		out->connected += c->has_path;
 		out->idle += c->idle;
+		out->held += c->held.n;
 		out->direct += c->has_path && !c->path.via_relay;
 		out->relayed += c->has_path && c->path.via_relay;
 	}
@@ -320,4 +326,24 @@ void gateway_snapshot(const struct gateway *g, struct gateway_snapshot *out)
 	out->open_refused = wg.open_refused;
 	out->sealed = wg.sealed;
 	out->seal_refused = wg.seal_refused;
+	memcpy(out->dropped, g->dropped, sizeof(out->dropped));
+	out->dropped[GATEWAY_DROP_UNKNOWN_INDEX] = wg.unknown_index;
+}
+
+const char *gateway_drop_name(enum gateway_drop why)
+{
+	static const char *const names[GATEWAY_DROPS] = {
+	    [GATEWAY_DROP_UNKNOWN_CLIENT] = "unknown-client",
+	    [GATEWAY_DROP_CANDIDATE] = "candidate",
+	    [GATEWAY_DROP_NO_PKTINFO] = "no-pktinfo",
+	    [GATEWAY_DROP_OVERSIZE] = "oversize",
+	    [GATEWAY_DROP_REMOVED_RELAY] = "removed-relay",
+	    [GATEWAY_DROP_CHANNEL] = "channel",
+	    [GATEWAY_DROP_UNKNOWN_INDEX] = "unknown-index",
+	    [GATEWAY_DROP_UNKNOWN_CHECK] = "unknown-check",
+	    [GATEWAY_DROP_UNRECOGNIZED] = "unrecognized",
+	    [GATEWAY_DROP_NEWS] = "news",
+	};
+
+	return names[why];
 }

@@ -22,11 +22,30 @@
 struct gateway;
 
 enum {
-	GATEWAY_MAX_CLIENTS = 16384,
+	/* One place less than WireGuard has: a connection that replaces another is made first. */
+	GATEWAY_MAX_CLIENTS = 16383,
 	GATEWAY_MAX_UDP_PAYLOAD =
 	    1316, /* longer datagrams are dropped unread [spec connections 11] */
 	GATEWAY_IDLE_S = 20,
 	GATEWAY_SECRETS_PER_CLIENT = 4, /* arena slots */
+
+	/* Packets that wait for the session of a client that has a path: of one client, of all. The
+	 * newest is dropped. */
+	GATEWAY_HELD_PACKETS = 256,
+	GATEWAY_HELD_BYTES = 65536,
+	GATEWAY_HELD_BYTES_ALL = 4 << 20,
+};
+
+/*
+ * Heap bytes that one client makes the core hold, its sessions' keys and windows (crypto state, at
+ * most WG_SESSIONS of them) and its secret slots apart, and with one authorization; each further
+ * one costs GATEWAY_BYTES_PER_GRANT. Idle: connected and without anything under way. Worst: every
+ * table that the client can fill is full.
+ */
+enum {
+	GATEWAY_BYTES_IDLE = 4096,
+	GATEWAY_BYTES_WORST = GATEWAY_HELD_BYTES + 49152,
+	GATEWAY_BYTES_PER_GRANT = 512,
 };
 
 struct gateway_config {
@@ -39,6 +58,10 @@ struct gateway_config {
 	 * are the caller's business, and there are no roams. */
 	struct factory *factory;
 	struct log *log; /* may be NULL */
+	/* True if @ip is an address of this host, whatever the interface: no client may make us
+	 * send to it. NULL: not known. */
+	bool (*is_own_address)(void *ctx, const struct ip_addr *ip);
+	void *own_address_ctx;
 };
 
 struct gateway *gateway_new(const struct gateway_config *cfg, uint64_t now_us);
@@ -139,12 +162,35 @@ void gateway_egress(struct gateway *g, struct gateway_egress *out, uint64_t now_
 /* The connected client with this tunnel address of either family. */
 bool gateway_client_at(const struct gateway *g, const struct ip_addr *tunnel, struct uuid *client);
 
+/* Datagrams and messages that came too early, too late or not for us. [spec connections 14 row 11]
+ */
+enum gateway_drop {
+	GATEWAY_DROP_UNKNOWN_CLIENT, /* candidates for nobody */
+	GATEWAY_DROP_CANDIDATE,      /* a candidate that nobody may name, or too many of them */
+	GATEWAY_DROP_NO_PKTINFO,     /* a datagram whose destination is unknown */
+	GATEWAY_DROP_OVERSIZE,       /* longer than GATEWAY_MAX_UDP_PAYLOAD */
+	GATEWAY_DROP_REMOVED_RELAY,  /* from a relay that is none any more */
+	GATEWAY_DROP_CHANNEL,        /* by a channel that is not bound or not confirmed */
+	GATEWAY_DROP_UNKNOWN_INDEX,  /* WireGuard data for no session of ours */
+	GATEWAY_DROP_UNKNOWN_CHECK,  /* STUN that belongs to no connection */
+	GATEWAY_DROP_UNRECOGNIZED,   /* neither STUN nor WireGuard nor a relay's */
+	GATEWAY_DROP_NEWS,           /* more candidate changes than wait for the portal */
+	GATEWAY_DROPS
+};
+
+/* "unknown-client", "oversize" ...: what logs and metrics call it. */
+const char *gateway_drop_name(enum gateway_drop why);
+
 /* For logs, status and tests. */
 struct gateway_snapshot {
+	/* connected: has a path now, which is direct or leads through a relay of ours. */
 	uint32_t clients, connections, connected, direct, relayed, idle, relays, relays_ready,
 	    grants;
-	uint64_t to_tun_packets, from_tun_packets, udp_datagrams, drops;
+	uint64_t to_tun_packets, from_tun_packets, udp_datagrams;
+	uint64_t drops; /* inner packets */
 	uint64_t handshakes_ok, handshakes_refused, opened, open_refused, sealed, seal_refused;
+	uint64_t held; /* packets that wait for a session now */
+	uint64_t dropped[GATEWAY_DROPS];
 };
 void gateway_snapshot(const struct gateway *g, struct gateway_snapshot *out);
 

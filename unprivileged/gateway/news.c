@@ -25,8 +25,10 @@ void news_add(struct conn *c, const struct candidate *candidate, bool removed)
 	}
 	if (!c->news)
 		c->news = calloc(MAX_NEWS, sizeof(*c->news));
-	if (!c->news || c->n_news == MAX_NEWS)
+	if (!c->news || c->n_news == MAX_NEWS) {
+		gateway_dropped(c->g, GATEWAY_DROP_NEWS);
 		return;
+	}
 	c->news[c->n_news++] = (struct news){.candidate = *candidate, .removed = removed};
 	if (!c->has_news) {
 		c->has_news = true;

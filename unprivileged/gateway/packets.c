@@ -34,7 +34,7 @@ static void from_client(struct gateway *g, struct conn *c, uint8_t *inner, size_
 				  parsed == IP_FRAGMENT ? DROP_FRAGMENT : DROP_MALFORMED);
 		return;
 	}
-	c->last_packet_us = g->now_us;
+	c->active_us = g->now_us;
 	switch (tunnel_from_client(g->tunnel, c->tunnel, &view, g->now_us, &g->reply)) {
 	case TUNNEL_FORWARD:
 		ip_merge_ecn(&view, outer_ecn);
@@ -108,6 +108,8 @@ static void ice_in(struct gateway *g, const struct arrival *in, const struct stu
 		return;
 	if (msg->class == STUN_REQUEST) {
 		c = conn_by_username(g, msg, in->data, in->len);
+		if (c)
+			wg_source_known(g->wg, &in->src, g->now_us);
 	} else if (msg->class == STUN_SUCCESS) {
 		/* The agent's tag stands in the first three bytes of its transaction ids. */
 		peer = wg_peer_by_index(g->wg, (uint32_t)msg->txid.bytes[0] << 16 |
@@ -115,8 +117,10 @@ static void ice_in(struct gateway *g, const struct arrival *in, const struct stu
 						   msg->txid.bytes[2]);
 		c = peer ? wg_peer_owner(peer) : NULL;
 	}
-	if (!c)
+	if (!c) {
+		gateway_dropped(g, GATEWAY_DROP_UNKNOWN_CHECK);
 		return;
+	}
 	input.u.stun.msg = msg;
 	input.u.stun.buf = in->data;
 	input.u.stun.len = in->len;
@@ -153,8 +157,10 @@ static bool unwrap(struct gateway *g, struct relay *relay, struct arrival *in)
 
 	if (!channel_data_read(&channel, in->data, in->len) ||
 	    !turn_channel_in(relay->turn, channel, g->now_us, &in->src) ||
-	    !turn_relayed(relay->turn, in->src.ip.family, &in->dst))
+	    !turn_relayed(relay->turn, in->src.ip.family, &in->dst)) {
+		gateway_dropped(g, GATEWAY_DROP_CHANNEL);
 		return false;
+	}
 	in->via = relay;
 	in->data += TURN_CHANNEL_HEADER;
 	in->len -= TURN_CHANNEL_HEADER;
@@ -182,6 +188,8 @@ static void datagram_in(struct gateway *g, struct relay *relay, enum demux_sourc
 			datagram_in(g, NULL, DEMUX_FROM_PEER, in, tun);
 		break;
 	case DEMUX_DROP:
+		gateway_dropped(g, source == DEMUX_FROM_REMOVED_RELAY ? GATEWAY_DROP_REMOVED_RELAY
+								      : GATEWAY_DROP_UNRECOGNIZED);
 		break;
 	}
 }
@@ -202,8 +210,14 @@ static void datagrams_in(struct gateway *g, const struct gateway_datagrams *batc
 	struct reader r = reader_of(batch->data, batch->len);
 	size_t segment = batch->segment > 0 ? batch->segment : batch->len;
 
-	if (batch->dst.ip.family == IP_NONE || segment > GATEWAY_MAX_UDP_PAYLOAD)
+	if (batch->dst.ip.family == IP_NONE) {
+		gateway_dropped(g, GATEWAY_DROP_NO_PKTINFO);
 		return;
+	}
+	if (segment > GATEWAY_MAX_UDP_PAYLOAD) {
+		gateway_dropped(g, GATEWAY_DROP_OVERSIZE);
+		return;
+	}
 	g->ports[batch->dst.ip.family == IP_V6] = batch->dst.port;
 	while (r.left > 0) {
 		size_t offset = batch->len - r.left;
@@ -258,7 +272,7 @@ static bool way_out(struct gateway *g, struct conn *c, uint8_t ecn, struct way_o
 		egress_source(g, c->relay, &out->key);
 		return true;
 	}
-	relays_bind(g, c->relay, &c->path.remote, wg_peer_index(c->wg));
+	relays_bind(g, c->relay, &c->path.remote, c->owner);
 	return false;
 }
 
@@ -313,15 +327,98 @@ static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *pa
 	seal_room(g, c, &way, len, batch, msg);
 }
 
+/* A packet that waited goes out, if some authorization still covers it at this moment. */
+static void release_one(struct gateway *g, struct conn *c, uint8_t *packet, size_t len)
+{
+	struct tunnel_client *client;
+	struct way_out way;
+	struct txq_batch *batch;
+	struct ip_view view;
+	uint8_t *msg, *inner;
+	bool found;
+
+	if (ip_parse_packet(&view, packet, len, IP_INNER_MTU) != IP_OK ||
+	    tunnel_to_client(g->tunnel, &view, g->now_us, &client) != TUNNEL_FORWARD ||
+	    tunnel_client_owner(client) != c)
+		return;
+	found = way_out(g, c, ip_ecn(&view), &way);
+	if (!found) /* that asked for the channel */
+		found = way_out(g, c, ip_ecn(&view), &way);
+	if (!found) {
+		tunnel_count_drop(g->tunnel, DROP_NOT_CONNECTED);
+		return;
+	}
+	inner = packet_room(g, &way, len, &batch, &msg);
+	memcpy(inner, packet, len);
+	if (seal_room(g, c, &way, len, batch, msg))
+		g->from_tun_packets++;
+}
+
+void packets_release(struct conn *c)
+{
+	struct gateway *g = c->g;
+	uint8_t *packet;
+	size_t len;
+
+	while (c->has_path && (packet = held_first(&c->held, &len)) &&
+	       wg_can_seal(c->wg, g->now_us)) {
+		release_one(g, c, packet, len);
+		held_drop_first(&c->held, &g->held_budget);
+	}
+}
+
+/* There is a path, and the handshake is due or under way. */
+static void hold(struct gateway *g, struct conn *c, struct gso_split *split)
+{
+	size_t segment;
+
+	while ((segment = gso_split_next_len(split)) > 0) {
+		uint8_t *room = held_add(&c->held, &g->held_budget, segment);
+
+		if (!room) {
+			tunnel_count_drop(g->tunnel, DROP_NOT_CONNECTED);
+			return;
+		}
+		gso_split_next(split, room);
+	}
+}
+
+/* Towards a client that has a connection: sealed at once, held, or dropped. */
+static void to_client(struct gateway *g, struct conn *c, struct gso_split *split)
+{
+	struct way_out way;
+	size_t segment;
+
+	c->active_us = g->now_us;
+	conn_touch(c);
+	if (c->held.n > 0)
+		packets_release(c);
+	if (c->has_path && (c->held.n > 0 || !wg_can_seal(c->wg, g->now_us))) {
+		hold(g, c, split);
+		return;
+	}
+	if (!c->has_path || !way_out(g, c, ip_ecn(&split->view), &way)) {
+		tunnel_count_drop(g->tunnel, DROP_NOT_CONNECTED);
+		return;
+	}
+	while ((segment = gso_split_next_len(split)) > 0) {
+		struct txq_batch *batch;
+		uint8_t *msg;
+
+		gso_split_next(split, packet_room(g, &way, segment, &batch, &msg));
+		if (!seal_room(g, c, &way, segment, batch, msg))
+			break;
+		g->from_tun_packets++;
+	}
+}
+
 void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data, size_t len,
 		    uint64_t now_us)
 {
 	struct gso_split split;
 	struct tunnel_client *client;
-	struct way_out way;
 	struct conn *c;
 	enum ip_verdict verdict = IP_MALFORMED;
-	size_t segment;
 
 	g->now_us = now_us;
 	if (!gso_split_begin(&split, hdr, data, len, &verdict)) {
@@ -332,19 +429,8 @@ void gateway_tun_in(struct gateway *g, const struct vnet_hdr *hdr, uint8_t *data
 	if (tunnel_to_client(g->tunnel, &split.view, now_us, &client) != TUNNEL_FORWARD)
 		return;
 	c = tunnel_client_owner(client);
-	if (!c || !may_send(g, c) || !way_out(g, c, ip_ecn(&split.view), &way)) {
+	if (c)
+		to_client(g, c, &split);
+	else
 		tunnel_count_drop(g->tunnel, DROP_NOT_CONNECTED);
-		return;
-	}
-	c->last_packet_us = now_us;
-	while ((segment = gso_split_next_len(&split)) > 0) {
-		struct txq_batch *batch;
-		uint8_t *msg;
-
-		gso_split_next(&split, packet_room(g, &way, segment, &batch, &msg));
-		if (!seal_room(g, c, &way, segment, batch, msg))
-			break;
-		g->from_tun_packets++;
-	}
-	conn_touch(c);
 }

@@ -3,34 +3,28 @@
 #include "packet/bytes.h"
 #include "turn/channel_data.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a host or reflexive candidate another relay, or a path, may know better: they go by their
- * base, see egress.c. */
-static void relay_withdraw(struct gateway *g, const struct relay *relay,
-			   const struct candidate *lost)
+/* Lines on relays: few are said aloud. */
+enum {
+	RELAY_LINES = 20,
+	RELAY_LINE_S = 5,
+	WANT_AGAIN_S = 60, /* no_relays once more */
+};
+
+/*
+ * A relay that loses its allocation has this long to get another one; and one that is heard again
+ * after a silence is no refuge from another's before that: the other's next Binding may be answered
+ * as well.
+ */
+#define RELAY_GRACE_US (1300 * US_PER_MS)
+
+static enum log_level relay_line(struct gateway *g)
 {
-	if (lost->kind != CANDIDATE_RELAY)
-		return;
-	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
-		struct conn *c = g->conns[i];
-
-		if (c && c->relay == relay)
-			conn_remove_local(c, lost);
-	}
-}
-
-static void relay_announce(struct gateway *g, const struct relay *relay,
-			   const struct candidate *found)
-{
-	for (uint32_t i = 0; i < g->cfg.max_clients; i++) {
-		struct conn *c = g->conns[i];
-
-		if (c && c->relay == relay)
-			conn_add_relayed(c, found);
-	}
+	return bucket_take(&g->relay_lines_us, g->now_us, RELAY_LINE_S * US_PER_S, RELAY_LINES)
+		   ? LOG_INFO
+		   : LOG_DEBUG;
 }
 
 static void remember_address(struct gateway *g, const struct endpoint *ep)
@@ -74,7 +68,7 @@ static void unpin(struct gateway *g, const struct endpoint *ep)
 	factory_unpin(g->cfg.factory, &ep->ip);
 }
 
-/* Its connections look for another one in relays_assign(). */
+/* Its connections look for another one in the round that follows. */
 static void relay_release(struct gateway *g, const struct relay *relay)
 {
 	for (uint32_t i = 0; i < g->cfg.max_clients; i++)
@@ -82,7 +76,7 @@ static void relay_release(struct gateway *g, const struct relay *relay)
 			g->conns[i]->relay = NULL;
 }
 
-/* Free the place of a relay; connections that used it look for another one in relays_assign(). */
+/* Free the place of a relay; relays_assign() comes next. */
 static void relay_forget(struct gateway *g, struct relay *relay)
 {
 	struct turn *turn = relay->turn;
@@ -99,33 +93,46 @@ static void relay_forget(struct gateway *g, struct relay *relay)
 	heap_set(g->timers, timer_of_relay(g, (size_t)(relay - g->relays)), NEVER_US);
 }
 
-static void relay_withdraw_all(struct gateway *g, const struct relay *relay)
+/* A host or reflexive address that another relay has found is no news. */
+static bool is_found(const struct gateway *g, const struct relay *relay, const struct candidate *c)
 {
 	struct candidate known[TURN_MAX_CANDIDATES];
-	size_t n = turn_candidates(relay->turn, known);
 
-	for (size_t i = 0; i < n; i++)
-		relay_withdraw(g, relay, &known[i]);
+	for (size_t i = 0; i < MAX_RELAYS; i++) {
+		const struct turn *turn = g->relays[i].turn;
+		size_t n = turn && &g->relays[i] != relay ? turn_candidates(turn, known) : 0;
+
+		for (size_t k = 0; k < n; k++)
+			if (known[k].kind == c->kind && endpoint_eq(&known[k].addr, &c->addr) &&
+			    endpoint_eq(&known[k].base, &c->base))
+				return true;
+	}
+	return false;
 }
 
-enum {
-	MAX_EVENTS = 16
-};
+static void candidate_line(struct gateway *g, const struct relay *relay, const char *message,
+			   const struct candidate *c)
+{
+	char id[UUID_TEXT_LEN + 1], address[ENDPOINT_TEXT_MAX];
+
+	uuid_format(turn_id(relay->turn), id);
+	endpoint_format(&c->addr, address);
+	log_at(g->cfg.log, relay_line(g), "snownet", message, KV_STR("relay", id),
+	       KV_STR("address", address));
+}
 
 struct relay_events {
-	struct turn_output list[MAX_EVENTS]; /* candidates found and lost */
-	size_t n;
+	bool changed; /* connections have something to follow */
 	bool dropped;
 };
 
-/* Sends what the relay wants sent and keeps the rest for later: acting on it may lead back to this
- * relay. */
+/* Of a host or reflexive candidate that is lost another relay, or a path, may know better: they go
+ * by their base, see egress.c. */
 static void relay_drain(struct gateway *g, struct relay *relay, struct relay_events *events)
 {
 	struct turn_output out;
 
-	events->n = 0;
-	while (events->n < MAX_EVENTS && turn_poll(relay->turn, &out)) {
+	while (turn_poll(relay->turn, &out)) {
 		switch (out.kind) {
 		case TURN_OUTPUT_TRANSMIT: {
 			struct txq_key key = {.dst = out.u.transmit.dst};
@@ -135,13 +142,73 @@ static void relay_drain(struct gateway *g, struct relay *relay, struct relay_eve
 			break;
 		}
 		case TURN_OUTPUT_CANDIDATE:
+			if (out.u.candidate.kind == CANDIDATE_RELAY)
+				candidate_line(g, relay, "Relay allocation ready",
+					       &out.u.candidate);
+			else if (is_found(g, relay, &out.u.candidate))
+				break;
+			events->changed = true;
+			break;
 		case TURN_OUTPUT_LOST:
-			events->list[events->n++] = out;
+			if (out.u.lost.kind != CANDIDATE_RELAY)
+				break;
+			candidate_line(g, relay, "Relay allocation lost", &out.u.lost);
+			events->changed = true;
 			break;
 		case TURN_OUTPUT_DROPPED:
 			events->dropped = true;
 			break;
 		}
+	}
+}
+
+static const char *method_text(uint16_t method)
+{
+	switch (method) {
+	case STUN_BINDING:
+		return "Binding";
+	case STUN_ALLOCATE:
+		return "Allocate";
+	case STUN_REFRESH:
+		return "Refresh";
+	default:
+		return "ChannelBind";
+	}
+}
+
+static const char *note_text(enum turn_note_kind kind)
+{
+	switch (kind) {
+	case TURN_NOTE_REFUSED:
+		return "Relay answers with an error";
+	case TURN_NOTE_SUSPENDED:
+		return "Relay gives no allocation";
+	case TURN_NOTE_MISMATCH:
+		return "Relay does not know our allocation";
+	case TURN_NOTE_EXPIRED:
+		return "Relay allocation expired";
+	case TURN_NOTE_SILENT:
+		return "Relay is silent";
+	case TURN_NOTE_HEARD:
+		return "Relay is heard again";
+	case TURN_NOTE_OTHER_FAMILY:
+		return "Relay is used by its other address";
+	case TURN_NOTE_REBOUND:
+		return "Relay sees us at another address";
+	}
+	return "";
+}
+
+static void relay_notes(struct gateway *g, const struct relay *relay)
+{
+	char id[UUID_TEXT_LEN + 1];
+	struct turn_note note;
+
+	while (turn_take_note(relay->turn, &note)) {
+		uuid_format(turn_id(relay->turn), id);
+		log_at(g->cfg.log, relay_line(g), "snownet", note_text(note.kind),
+		       KV_STR("relay", id), KV_STR("method", method_text(note.method)),
+		       KV_INT("code", note.code));
 	}
 }
 
@@ -155,34 +222,76 @@ static void relay_drop(struct gateway *g, struct relay *relay)
 	relays_assign(g);
 }
 
-/* What follows from any event at a relay: its outputs, its timer, connections that wait for one. */
+/* One that falls silent, or all of them? The others are asked at once, so that there is an answer
+ * before it is time to go elsewhere. */
+static void probe_others(struct gateway *g, const struct relay *relay)
+{
+	struct turn_input in = {.kind = TURN_INPUT_PROBE};
+
+	if (g->probing_relays)
+		return;
+	g->probing_relays = true;
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn && &g->relays[i] != relay)
+			relays_feed(g, &g->relays[i], &in);
+	g->probing_relays = false;
+}
+
+static bool any_is_out(const struct gateway *g)
+{
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn && relay_is_out(&g->relays[i]))
+			return true;
+	return false;
+}
+
+static void relay_judge(struct gateway *g, struct relay *relay)
+{
+	enum turn_standing was = relay->standing, now = turn_standing(relay->turn);
+
+	if (was == now)
+		return;
+	relay->standing = now;
+	relay->settled = now != TURN_WORKING && !(now == TURN_STANDS && was != TURN_WORKING);
+	relay->settled_us = relay->settled ? NEVER_US : add_us(g->now_us, RELAY_GRACE_US);
+	if (now == TURN_SUSPECT)
+		probe_others(g, relay);
+	if (relay_is_out(relay) || (now == TURN_STANDS && any_is_out(g)))
+		relays_changed(g);
+}
+
+static uint64_t relay_deadline(const struct gateway *g, size_t index)
+{
+	const struct relay *relay = &g->relays[index];
+	uint64_t at_us = NEVER_US;
+
+	if (relay->turn)
+		at_us = min_u64(turn_deadline(relay->turn), relay->settled_us);
+	/* The round has no timer of its own. */
+	return index == 0 && g->round_left > 0 ? min_u64(at_us, g->round_us) : at_us;
+}
+
+/* What follows from any event at a relay: its outputs, and that connections follow. */
 static void relay_settle(struct gateway *g, struct relay *relay)
 {
-	struct turn *turn = relay->turn;
-	struct relay_events events = {.dropped = false};
+	struct relay_events events = {.changed = false};
 
-	do {
-		relay_drain(g, relay, &events);
-		for (size_t i = 0; i < events.n && relay->turn == turn; i++) {
-			if (events.list[i].kind == TURN_OUTPUT_CANDIDATE)
-				relay_announce(g, relay, &events.list[i].u.candidate);
-			else
-				relay_withdraw(g, relay, &events.list[i].u.lost);
-		}
-		if (relay->turn != turn)
-			return;
-	} while (events.n == MAX_EVENTS);
+	relay_drain(g, relay, &events);
+	relay_notes(g, relay);
 	if (events.dropped) {
 		relay_drop(g, relay);
 		return;
 	}
-	heap_set(g->timers, timer_of_relay(g, (size_t)(relay - g->relays)), turn_deadline(turn));
-	if (turn_rtt_us(turn) != 0 && !relay->measured) {
+	relay_judge(g, relay);
+	if (events.changed)
+		relays_changed(g);
+	if (turn_rtt_us(relay->turn) != 0 && !relay->measured) {
 		relay->measured = true;
 		relays_assign(g);
-	} else if (turn_rtt_us(turn) == 0 && relay->measured) {
+	} else if (turn_rtt_us(relay->turn) == 0 && relay->measured) {
 		relay->measured = false; /* no way out to it */
 		relay_release(g, relay);
+		relays_changed(g);
 	}
 }
 
@@ -195,9 +304,17 @@ void relays_feed(struct gateway *g, struct relay *relay, const struct turn_input
 void relays_timeout(struct gateway *g, size_t index)
 {
 	struct turn_input in = {.kind = TURN_INPUT_TIMEOUT};
+	struct relay *relay = &g->relays[index];
 
-	if (g->relays[index].turn)
-		relays_feed(g, &g->relays[index], &in);
+	if (!relay->turn)
+		return;
+	if (relay->settled_us <= g->now_us) {
+		relay->settled = true;
+		relay->settled_us = NEVER_US;
+		if (any_is_out(g))
+			relays_changed(g);
+	}
+	relays_feed(g, relay, &in);
 }
 
 void relays_bind(struct gateway *g, struct relay *relay, const struct endpoint *peer,
@@ -232,9 +349,10 @@ bool relays_send(struct gateway *g, struct relay *relay, const struct endpoint *
 /* Channel data moves a relay's deadline both ways without an event of its own. */
 void relays_set_timers(struct gateway *g)
 {
+	if (relays_follow(g))
+		conn_settle_all(g);
 	for (size_t i = 0; i < MAX_RELAYS; i++)
-		if (g->relays[i].turn)
-			heap_set(g->timers, timer_of_relay(g, i), turn_deadline(g->relays[i].turn));
+		heap_set(g->timers, timer_of_relay(g, i), relay_deadline(g, i));
 }
 
 struct relay *relays_by_address(struct gateway *g, const struct endpoint *ep)
@@ -272,6 +390,7 @@ static void relay_add(struct gateway *g, const struct turn_config *cfg)
 		       "Too many relays, ignoring one", KV_STR("relay", id));
 		return;
 	}
+	relay->settled_us = NEVER_US;
 	relay->turn = turn_new(cfg, g->now_us);
 	if (!relay->turn) {
 		log_at(g->cfg.log, gateway_warn_level(g), "snownet", "Relay refused",
@@ -300,12 +419,14 @@ static void relay_upsert(struct gateway *g, const struct portal_relay *entry)
 	};
 	struct relay *known = relay_by_id(g, &entry->id);
 
-	if (known && turn_same_config(known->turn, &cfg))
+	if (known && turn_same_config(known->turn, &cfg)) {
+		/* It is named for a reason: what it refused before it may grant now. */
+		if (turn_standing(known->turn) == TURN_REFUSED)
+			relays_feed(g, known, &(struct turn_input){.kind = TURN_INPUT_REFRESH});
 		return;
-	if (known) {
-		relay_withdraw_all(g, known);
-		relay_forget(g, known);
 	}
+	if (known)
+		relay_forget(g, known);
 	relay_add(g, &cfg);
 }
 
@@ -321,11 +442,10 @@ void relays_remove(struct gateway *g, const struct uuid *ids, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct relay *relay = relay_by_id(g, &ids[i]);
 
-		if (relay) {
-			relay_withdraw_all(g, relay);
+		if (relay)
 			relay_forget(g, relay);
-		}
 	}
+	relays_changed(g);
 }
 
 void relays_refresh_others(struct gateway *g, const struct portal_relay *list, size_t n)
@@ -342,85 +462,30 @@ void relays_refresh_others(struct gateway *g, const struct portal_relay *list, s
 	}
 }
 
-static int cmp_u64(const void *a, const void *b)
+static bool have_relay(const struct gateway *g)
 {
-	const uint64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
+	for (size_t i = 0; i < MAX_RELAYS; i++)
+		if (g->relays[i].turn)
+			return true;
+	return false;
 }
 
-static uint64_t median(const uint64_t *sorted, size_t n)
+void relays_want(struct gateway *g)
 {
-	return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-}
-
-/* The slowest round-trip time that still counts as near. [spec connections 6.7] */
-static uint64_t rtt_limit(const uint64_t *rtts, size_t n)
-{
-	uint64_t sorted[MAX_RELAYS], distance[MAX_RELAYS], middle, mad;
-
-	memcpy(sorted, rtts, n * sizeof(*rtts));
-	qsort(sorted, n, sizeof(*sorted), cmp_u64);
-	if (n <= 2)
-		return sorted[0] + sorted[0] / 2;
-	middle = median(sorted, n);
-	for (size_t i = 0; i < n; i++)
-		distance[i] = sorted[i] > middle ? sorted[i] - middle : middle - sorted[i];
-	qsort(distance, n, sizeof(*distance), cmp_u64);
-	mad = median(distance, n);
-	return middle + 3 * (mad > 2 * US_PER_MS ? mad : 2 * US_PER_MS);
-}
-
-struct relay *relays_choose(struct gateway *g)
-{
-	struct relay *relays[MAX_RELAYS], *near[MAX_RELAYS];
-	uint64_t rtts[MAX_RELAYS], limit;
-	size_t n = 0, n_near = 0;
-
-	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		if (!g->relays[i].turn || turn_rtt_us(g->relays[i].turn) == 0)
-			continue;
-		relays[n] = &g->relays[i];
-		rtts[n++] = turn_rtt_us(g->relays[i].turn);
+	if (have_relay(g)) {
+		g->wanted_relays = false;
+		return;
 	}
-	if (n == 0)
-		return NULL;
-	limit = rtt_limit(rtts, n);
-	for (size_t i = 0; i < n; i++)
-		if (rtts[i] <= limit)
-			near[n_near++] = relays[i];
-	return near[rng_below(&g->cfg.rng, n_near)];
+	if (!g->joined || (g->wanted_relays && g->now_us - g->asked_us < WANT_AGAIN_S * US_PER_S))
+		return;
+	g->wanted_relays = outbox_push(g, NULL);
+	g->asked_us = g->now_us;
 }
 
-/* Connections without a relay get one and announce its candidates; ask the portal once when there
- * is none at all. */
 void relays_assign(struct gateway *g)
 {
-	struct candidate known[TURN_MAX_CANDIDATES];
-	bool any = false;
-
-	for (size_t i = 0; i < MAX_RELAYS; i++)
-		any = any || g->relays[i].turn;
-	for (uint32_t i = 0; i < g->cfg.max_clients && any; i++) {
-		struct conn *c = g->conns[i];
-		struct relay *relay;
-		size_t n;
-
-		if (!c || c->relay)
-			continue;
-		relay = relays_choose(g);
-		if (!relay)
-			break;
-		c->relay = relay;
-		n = turn_candidates(relay->turn, known);
-		/* Checks that a new candidate causes may end the relay. */
-		for (size_t k = 0; k < n && c->relay == relay; k++)
-			conn_add_relayed(c, &known[k]);
-	}
-	if (any)
-		g->wanted_relays = false;
-	else if (!g->wanted_relays && g->joined)
-		g->wanted_relays = outbox_push(g, NULL);
+	relays_changed(g);
+	relays_want(g);
 }
 
 void relays_free(struct gateway *g)

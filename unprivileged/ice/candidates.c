@@ -162,6 +162,19 @@ static void drop_own_remotes(struct ice *ice)
 	}
 }
 
+/* A NAT of ours has shown other addresses to others, or before: the peer may not see ours any more.
+ */
+static bool is_seen_elsewhere(const struct ice *ice, int except)
+{
+	const struct candidate *c = &ice->locals[except].c;
+
+	for (int i = 0; i < ice->n_locals && c->kind == CANDIDATE_SRFLX; i++)
+		if (i != except && ice->locals[i].c.kind == CANDIDATE_SRFLX &&
+		    endpoint_eq(&ice->locals[i].c.base, &c->base))
+			return true;
+	return false;
+}
+
 void ice_local_add(struct ice *ice, const struct candidate *c)
 {
 	int at, rival;
@@ -185,6 +198,8 @@ void ice_local_add(struct ice *ice, const struct candidate *c)
 		ice_pairs_drop_local(ice, (unsigned)rival);
 	}
 	drop_own_remotes(ice);
+	if (is_seen_elsewhere(ice, at))
+		ice_doubt_base(ice, &c->base);
 }
 
 void ice_local_remove(struct ice *ice, const struct candidate *c)

@@ -4,6 +4,10 @@
 
 #include "packet/bytes.h"
 
+enum {
+	SHIFT_MAX = 16 /* of an interval: beyond any longest one */
+};
+
 struct timing {
 	uint64_t initial_us, max_us;
 	uint32_t limit;
@@ -32,9 +36,6 @@ uint32_t ice_check_limit(const struct ice *ice)
 
 uint64_t ice_interval_us(const struct ice *ice, uint32_t n)
 {
-	enum {
-		SHIFT_MAX = 16
-	}; /* beyond any max_us */
 	const struct timing *t = timing_of(ice);
 
 	if (n == 0)
@@ -44,12 +45,38 @@ uint64_t ice_interval_us(const struct ice *ice, uint32_t n)
 	return min_u64(t->initial_us << (n - 1), t->max_us);
 }
 
+/* The checks before these are no part of the question. */
+static uint32_t asked_from(const struct ice_pair *p)
+{
+	uint32_t from = p->answered > p->forgotten ? p->answered : p->forgotten;
+
+	return p->doubted && p->doubt_from > from ? p->doubt_from : from;
+}
+
+uint32_t ice_unanswered(const struct ice_pair *p)
+{
+	return p->sent - asked_from(p);
+}
+
+/* The gap after n checks of a pair in doubt. */
+static uint64_t doubt_interval_us(uint32_t n, uint64_t max_us)
+{
+	const uint64_t first_us = ICE_ASK_MS * US_PER_MS;
+
+	return n == 0 || n - 1 > SHIFT_MAX ? max_us : min_u64(first_us << (n - 1), max_us);
+}
+
 void ice_schedule(const struct ice *ice, struct ice_pair *p)
 {
 	const struct timing *t = timing_of(ice);
 	uint32_t run = p->sent - p->answered;
 	uint32_t n = p->sent - p->forgotten;
 
+	if (p->doubted) {
+		p->next_us =
+		    p->last_sent_us + doubt_interval_us(p->sent - p->doubt_from, t->max_us);
+		return;
+	}
 	if (run > 0 && run < n && ice->now_us - p->run_start_us > t->max_us / 2)
 		n = run;
 	if (n > t->limit)
@@ -113,7 +140,7 @@ static void flight_add(struct ice *ice, const struct ice_pair *p)
 
 static void check_start(struct ice *ice, struct ice_pair *p)
 {
-	if (p->sent == p->answered)
+	if (ice_unanswered(p) == 0)
 		p->run_start_us = ice->now_us;
 	p->sent++;
 	p->last_sent_us = ice->now_us;
@@ -155,7 +182,8 @@ size_t ice_write_check(struct ice *ice, const struct ice_pair *p)
 	stun_put_u32(&b, STUN_ATTR_PRIORITY, (uint32_t)ICE_PRFLX_TYPE << 24 | local_part);
 	if (ice->controlling && p->nominated)
 		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
-	return stun_finish(&b, (const uint8_t *)ice->remote_pwd_secret, ice->remote_pwd_len, true);
+	return stun_finish_by(ice->hmac, &b, (const uint8_t *)ice->remote_pwd_secret,
+			      ice->remote_pwd_len, true);
 }
 
 /* [spec connections 12.2; RFC 8445 section 7.3.1.1] */
@@ -170,7 +198,8 @@ size_t ice_write_reply(struct ice *ice)
 		stun_put_error(&b, ICE_ERROR_ROLE_CONFLICT, "Role Conflict");
 	else
 		stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &reply->path.remote);
-	return stun_finish(&b, (const uint8_t *)ice->local_pwd_secret, ice->local_pwd_len, true);
+	return stun_finish_by(ice->hmac, &b, (const uint8_t *)ice->local_pwd_secret,
+			      ice->local_pwd_len, true);
 }
 
 static void reply_set(struct ice *ice, const struct ice_input *in, int local, bool conflict)
@@ -191,31 +220,39 @@ static void reply_set(struct ice *ice, const struct ice_input *in, int local, bo
 }
 
 /*
- * The peer's check makes one of ours due at once: when it nominates, and on a nominated pair that
- * waits for its first success.
+ * The peer's check makes one of ours due at once: when it nominates, and on a pair that waits for
+ * its success to carry traffic. @first: there was none before; @again: the newest one before
+ * arrived later than any on the path in use, @old.
  */
-static void nominate(struct ice *ice, struct ice_pair *p, bool use_candidate)
+static enum ice_sign nominate(const struct ice *ice, struct ice_pair *p, bool use_candidate,
+			      const struct ice_pair *old)
 {
-	bool now = use_candidate && !p->nominated;
+	bool first = p->inbound_seq[1] == 0;
+	bool again = old && p->inbound_seq[1] > old->inbound_seq[0];
+	bool fresh = use_candidate && !p->nominated;
+	bool waits;
 
 	p->nominated = p->nominated || use_candidate;
-	if (p->nominated && !p->verified && p->sent > 0 &&
-	    p->last_sent_us + ICE_RETRIGGER_MS * US_PER_MS <= ice->now_us)
-		now = true;
-	if (now) {
+	waits = (p->nominated || (old && old->silent)) && !p->verified && p->sent > 0 &&
+		p->last_sent_us + ICE_RETRIGGER_MS * US_PER_MS <= ice->now_us;
+	if (fresh || waits) {
 		p->next_us = ice->now_us;
 		p->urgent = true;
 	}
+	if (fresh || first)
+		return ICE_SIGN_NEW;
+	if (again)
+		return ICE_SIGN_AGAIN;
+	return waits ? ICE_SIGN_RETURN : ICE_SIGN_NONE;
 }
 
-/* The peer wants another path: perhaps the one in use is dead. */
-static void doubt_selected(struct ice *ice, const struct ice_pair *wanted, bool use_candidate)
+static void count_inbound(struct ice *ice, struct ice_pair *p, const struct stun_msg *msg)
 {
-	struct ice_pair *p = ice_pair_find(ice, ice->selected);
+	const struct ice_pair *old = ice_pair_find(ice, ice->selected);
+	bool use_candidate = msg->use_candidate && !ice->controlling;
 
-	if (use_candidate && !ice->controlling && p && p != wanted &&
-	    p->last_sent_us + ICE_DOUBT_S * US_PER_S <= ice->now_us)
-		ice_check_afresh(ice, p);
+	if (ice_pair_inbound(ice, p, &msg->txid))
+		ice_doubt_selected(ice, p, nominate(ice, p, use_candidate, old));
 }
 
 /* In the order of spec connections 4.2, but nothing is remembered of a check whose destination is
@@ -232,7 +269,7 @@ void ice_request(struct ice *ice, const struct ice_input *in)
 	if (!msg->has_priority || local < 0 || !ice_remote_allowed(ice, src) ||
 	    src->ip.family != in->u.stun.dst.ip.family)
 		return;
-	if (!ice_owns_request(ice, msg, in->u.stun.buf, in->u.stun.len))
+	if (!in->u.stun.owned && !ice_owns_request(ice, msg, in->u.stun.buf, in->u.stun.len))
 		return;
 	remote = ice_remote_at(ice, src, &withdrawn);
 	if (withdrawn)
@@ -247,10 +284,7 @@ void ice_request(struct ice *ice, const struct ice_input *in)
 	p = remote < 0 ? NULL : ice_pair_make(ice, (unsigned)local, (unsigned)remote, true);
 	if (!p)
 		return;
-	if (ice_pair_inbound(ice, p, &msg->txid)) {
-		nominate(ice, p, msg->use_candidate && !ice->controlling);
-		doubt_selected(ice, p, msg->use_candidate);
-	}
+	count_inbound(ice, p, msg);
 	reply_set(ice, in, local, false);
 }
 
@@ -300,13 +334,15 @@ void ice_response(struct ice *ice, const struct ice_input *in)
 	if (!endpoint_eq(&path.remote, &in->u.stun.src) ||
 	    !endpoint_eq(&path.local, &in->u.stun.dst))
 		return;
-	if (!stun_msg_verify(msg, in->u.stun.buf, in->u.stun.len,
-			     (const uint8_t *)ice->remote_pwd_secret, ice->remote_pwd_len))
+	if (!stun_msg_verify_by(ice->hmac, msg, in->u.stun.buf, in->u.stun.len,
+				(const uint8_t *)ice->remote_pwd_secret, ice->remote_pwd_len))
 		return;
 	ice->n_flights--;
 	memmove(&ice->flights[at], &ice->flights[at + 1],
 		(size_t)(ice->n_flights - at) * sizeof(ice->flights[0]));
 	p->verified = true;
+	p->silent = false;
+	p->doubted = p->doubted && f.number <= p->doubt_from;
 	ice->remotes[p->remote].answered = true;
 	if (f.number > p->answered) {
 		p->answered = f.number;

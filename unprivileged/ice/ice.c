@@ -15,7 +15,25 @@ enum {
 	 * fingerprint. */
 	CHECK_OVERHEAD = STUN_HEADER_LEN + 4 + 3 + 12 + 8 + 4 + 24 + 8,
 	REPLY_MAX = 80,
+	/* The four names; the product's are of 4 characters. */
+	NAMES_MAX = 2 * (STUN_MAX_USERNAME + 1) + STUN_MAX_USERNAME + 1,
+	NAMES_USUAL = 4 * (4 + 1) + 2 * (4 + 1),
 };
+
+static_assert(sizeof(struct ice) + NAMES_MAX + CHECK_OVERHEAD + STUN_MAX_USERNAME +
+		      ICE_MAX_LOCAL * sizeof(struct ice_local) +
+		      ICE_MAX_REMOTE * sizeof(struct ice_remote) +
+		      ICE_MAX_PAIRS * sizeof(struct ice_pair) +
+		      ICE_MAX_FLIGHTS * sizeof(struct ice_flight) <=
+		  ICE_BYTES_MAX,
+	      "the bound is stated");
+static_assert(sizeof(struct ice) + NAMES_USUAL + CHECK_OVERHEAD + 9 +
+		      ICE_USUAL_LOCAL * sizeof(struct ice_local) +
+		      ICE_USUAL_REMOTE * sizeof(struct ice_remote) +
+		      ICE_USUAL_PAIRS * (sizeof(struct ice_pair) + sizeof(struct ice_flight)) +
+		      ICE_MAX_SPARE <=
+		  ICE_BYTES_IDLE,
+	      "an idle client is small");
 
 /* A ufrag stands in USERNAME, where a colon would end it, and in candidates, where a space would.
  */
@@ -95,6 +113,7 @@ struct ice *ice_new(const struct ice_config *cfg, uint64_t now_us)
 		return NULL;
 	ice->rng = cfg->rng;
 	ice->arena = cfg->arena;
+	ice->hmac = cfg->hmac;
 	ice->tag = cfg->tag;
 	ice->controlling = cfg->controlling;
 	ice->now_us = now_us;
@@ -162,6 +181,37 @@ static enum ice_state state_now(struct ice *ice)
 	return ICE_DISCONNECTED;
 }
 
+/* Room for one check of each pair is needed again and again, and is kept. */
+static uint16_t flights_kept(const struct ice *ice)
+{
+	uint16_t least = ice->n_pairs < ice->cap_flights ? ice->n_pairs : ice->cap_flights;
+
+	return ice->n_flights > least ? ice->n_flights : least;
+}
+
+static size_t spare_bytes(const struct ice *ice)
+{
+	return (size_t)(ice->cap_locals - ice->n_locals) * sizeof(ice->locals[0]) +
+	       (size_t)(ice->cap_remotes - ice->n_remotes) * sizeof(ice->remotes[0]) +
+	       (size_t)(ice->cap_pairs - ice->n_pairs) * sizeof(ice->pairs[0]) +
+	       (size_t)(ice->cap_flights - flights_kept(ice)) * sizeof(ice->flights[0]);
+}
+
+/* An idle client is to cost little: the arrays shrink to what they hold. */
+static void trim(struct ice *ice)
+{
+	ice_flights_drop_old(ice);
+	if (spare_bytes(ice) <= ICE_MAX_SPARE)
+		return;
+	ice->flights =
+	    ice_trim(ice->flights, &ice->cap_flights, flights_kept(ice), sizeof(ice->flights[0]));
+	ice->pairs = ice_trim(ice->pairs, &ice->cap_pairs, ice->n_pairs, sizeof(ice->pairs[0]));
+	ice->locals =
+	    ice_trim(ice->locals, &ice->cap_locals, ice->n_locals, sizeof(ice->locals[0]));
+	ice->remotes =
+	    ice_trim(ice->remotes, &ice->cap_remotes, ice->n_remotes, sizeof(ice->remotes[0]));
+}
+
 static void settle(struct ice *ice)
 {
 	enum ice_state state;
@@ -169,8 +219,11 @@ static void settle(struct ice *ice)
 	ice_pairs_drop_expired(ice);
 	if (ice->controlling)
 		ice_nominate(ice);
-	ice_checks_start(ice);
 	ice_select(ice);
+	ice_ask_quiet(ice);
+	ice_checks_start(ice);
+	if (ice->profile == ICE_IDLE)
+		trim(ice);
 	state = state_now(ice);
 	if (state != ice->state) {
 		ice->state = state;
@@ -190,19 +243,6 @@ static void stun_in(struct ice *ice, const struct ice_input *in)
 		ice_response(ice, in);
 }
 
-/* An idle client is to cost little: the arrays shrink to what they hold. */
-static void trim(struct ice *ice)
-{
-	ice_flights_drop_old(ice);
-	ice->flights =
-	    ice_trim(ice->flights, &ice->cap_flights, ice->n_flights, sizeof(ice->flights[0]));
-	ice->pairs = ice_trim(ice->pairs, &ice->cap_pairs, ice->n_pairs, sizeof(ice->pairs[0]));
-	ice->locals =
-	    ice_trim(ice->locals, &ice->cap_locals, ice->n_locals, sizeof(ice->locals[0]));
-	ice->remotes =
-	    ice_trim(ice->remotes, &ice->cap_remotes, ice->n_remotes, sizeof(ice->remotes[0]));
-}
-
 static void profile_set(struct ice *ice, enum ice_profile profile)
 {
 	if (profile == ice->profile)
@@ -211,8 +251,6 @@ static void profile_set(struct ice *ice, enum ice_profile profile)
 	for (unsigned i = 0; i < ice->n_pairs; i++)
 		if (ice->pairs[i].sent > 0)
 			ice_schedule(ice, &ice->pairs[i]);
-	if (profile == ICE_IDLE)
-		trim(ice);
 }
 
 void ice_handle(struct ice *ice, const struct ice_input *in, uint64_t now_us)
@@ -313,13 +351,22 @@ static bool take_check(struct ice *ice, struct ice_output *out)
 	return give_message(ice, out, &path, ice_write_check(ice, p));
 }
 
+static void take_path(struct ice *ice, struct ice_output *out)
+{
+	ice->path_news = false;
+	ice->told_path = ice->selected != 0;
+	if (ice->told_path)
+		*out = (struct ice_output){.kind = ICE_OUTPUT_SELECTED, .u.selected = ice->path};
+	else
+		*out = (struct ice_output){.kind = ICE_OUTPUT_UNSELECTED};
+}
+
 bool ice_poll(struct ice *ice, struct ice_output *out)
 {
 	if (ice->state != ICE_FAILED && take_announcement(ice, out))
 		return true;
-	if (ice->state != ICE_FAILED && ice->selected_news) {
-		ice->selected_news = false;
-		*out = (struct ice_output){.kind = ICE_OUTPUT_SELECTED, .u.selected = ice->path};
+	if (ice->state != ICE_FAILED && ice->path_news) {
+		take_path(ice, out);
 		return true;
 	}
 	if (ice->state_news) {
@@ -346,7 +393,7 @@ uint64_t ice_deadline(const struct ice *ice)
 		at_us = min_u64(at_us, ice->pairs[i].next_us);
 		at_us = min_u64(at_us, ice_pair_end_us(ice, &ice->pairs[i]));
 	}
-	return at_us;
+	return min_u64(at_us, ice_selected_deadline(ice));
 }
 
 bool ice_owns_request(const struct ice *ice, const struct stun_msg *msg, const uint8_t *buf,
@@ -357,8 +404,8 @@ bool ice_owns_request(const struct ice *ice, const struct stun_msg *msg, const u
 	return msg->class == STUN_REQUEST && msg->method == STUN_BINDING && msg->username.data &&
 	       msg->username.len == name_len &&
 	       memcmp(msg->username.data, ice->username, name_len) == 0 &&
-	       stun_msg_verify(msg, buf, len, (const uint8_t *)ice->local_pwd_secret,
-			       ice->local_pwd_len);
+	       stun_msg_verify_by(ice->hmac, msg, buf, len, (const uint8_t *)ice->local_pwd_secret,
+				  ice->local_pwd_len);
 }
 
 bool ice_selected(const struct ice *ice, struct ice_path *out)

@@ -1,6 +1,8 @@
 /*
  * One ICE agent, full ICE with trickle: a state machine per client connection. A gateway's is
- * controlled; a client's is controlling, which makes it nominate and check at a client's pace.
+ * controlled; a client's is controlling, which makes it nominate and check at a client's pace. The
+ * roles are fixed, tie-breakers are not compared: a peer in the same role is always told to change
+ * its own (487), and a 487 to us is dropped, since one side of this product is always the client.
  * [RFC 8445, RFC 8838, spec connections 2-5]
  *
  * Inputs and time come in, outputs go out; no fd, no clock. The caller drains ice_poll() after each
@@ -27,6 +29,15 @@ enum {
 	ICE_FIRST_CANDIDATE_S = 10,
 	ICE_DISCONNECT_GRACE_S = 2,
 	ICE_ROAM_GRACE_S = 15, /* the same after a roam: new candidates have to be found first */
+};
+
+/* Heap bytes of one agent, without its two arena slots, the shared HMAC and the allocator's own. */
+enum {
+	ICE_BYTES_MAX = 24 * 1024, /* all tables full, longest names */
+	ICE_BYTES_IDLE = 2944,     /* idle, with no more candidates and pairs than these: */
+	ICE_USUAL_LOCAL = 5,       /* both ends with both families, behind NATs, on one relay */
+	ICE_USUAL_REMOTE = 6,
+	ICE_USUAL_PAIRS = 12,
 };
 
 enum ice_profile {
@@ -56,6 +67,7 @@ struct ice_config {
 	bool controlling; /* a client's side */
 	struct rng rng;
 	struct secret_arena *arena; /* two slots per agent */
+	struct stun_hmac *hmac; /* shared, must outlive the agent; NULL: anew for each message */
 };
 
 enum ice_input_kind {

@@ -2,11 +2,11 @@
  * What the files of the ICE room share: the agent's tables and the steps on them. Not for other
  * rooms.
  *
- * ice.c is the interface, candidates.c the two candidate tables, pairs.c the check list and the
- * choice of the path, nominate.c the controlling side's choice, checks.c the schedule and the
- * messages. The tables are compact arrays that
- * grow on demand up to their caps; pairs name candidates by index, and whoever moves a candidate
- * says so to the pairs. Pointers to entries die with the next change of their table.
+ * ice.c is the interface, candidates.c the two candidate tables, pairs.c the check list, paths.c
+ * the choice of the path and the doubts about it, nominate.c the controlling side's choice,
+ * checks.c the schedule and the messages. The tables are compact arrays that grow on demand up to
+ * their caps; pairs name candidates by index, and whoever moves a candidate says so to the pairs.
+ * Pointers to entries die with the next change of their table.
  */
 #ifndef ICE_INTERNAL_H
 #define ICE_INTERNAL_H
@@ -15,7 +15,9 @@
 
 enum {
 	ICE_MAX_REMOTE = ICE_MAX_REMOTE_SIGNALLED + ICE_MAX_REMOTE_PRFLX,
-	ICE_MAX_FLIGHTS = 256,  /* checks that wait for an answer, per agent; the oldest goes */
+	ICE_MAX_FLIGHTS = 256,  /* checks that wait for an answer, per agent; the oldest goes. In 10
+				   s  each of 42 new pairs is checked six times */
+	ICE_MAX_SPARE = 128,    /* bytes that the arrays of an idle agent may hold in reserve */
 	ICE_MAX_OPTIMISTIC = 2, /* new ones per added remote candidate [spec connections 3.6] */
 	ICE_OPTIMISTIC_PRIORITY = 100 << 24 | 65534 << 8 | 255,
 	ICE_FLIGHT_S = 10,       /* a later answer is lost [spec connections 4.3] */
@@ -33,8 +35,21 @@ enum {
 	ICE_SILENT_MS = 1400,  /* a pair whose checks go unanswered for this long yields to another
 				  one that works */
 	ICE_SILENT_CHECKS = 3, /* and, on the controlled side, this many of them */
-	ICE_DOUBT_S = 4, /* the selected pair is checked if the peer nominates another one and the
-			    last check is older than this */
+	ICE_SUCCEED_MS = 500,  /* the same if one that is as good has taken over its checks */
+	ICE_SUCCEED_CHECKS = 2,
+	ICE_ASK_MS = 250, /* first gap of the checks on a pair in doubt, whatever the profile */
+	ICE_RETURN_MS =
+	    1000, /* the peer's return to a pair says nothing of a path heard within this */
+	ICE_QUIET_MS = 2000, /* an active path without a check either way for this long is asked */
+};
+
+/* What a check of the peer says of the path in use, which is another one. */
+enum ice_sign {
+	ICE_SIGN_NONE,
+	ICE_SIGN_AGAIN,  /* a second one here while none arrived there */
+	ICE_SIGN_RETURN, /* it comes back to a nominated pair that works no more, as far as we know
+			  */
+	ICE_SIGN_NEW,    /* its first one here, or a nomination */
 };
 
 struct ice_local {
@@ -58,18 +73,21 @@ struct ice_pair {
 	uint64_t run_start_us; /* first check of the unanswered run at the end */
 	uint64_t inbound_us;   /* newest authenticated check of the peer, 0 if none */
 	uint32_t serial;
-	uint32_t sent;      /* checks so far; the newest has this number */
-	uint32_t answered;  /* number of the newest answered check, 0 if none */
-	uint32_t forgotten; /* checks before a roam: the schedule is no longer theirs */
+	uint32_t sent;       /* checks so far; the newest has this number */
+	uint32_t answered;   /* number of the newest answered check, 0 if none */
+	uint32_t forgotten;  /* checks before a roam: the schedule is no longer theirs */
+	uint32_t doubt_from; /* checks before the doubt */
 	uint32_t
 	    inbound_seq[ICE_OUTWEIGH];     /* agent-wide numbers of the newest ones, newest first */
 	uint32_t inbound_id[ICE_OUTWEIGH]; /* the last four bytes of their transaction ids */
 	uint8_t id[ICE_ID_LEN];            /* of the newest check */
 	uint8_t local, remote;             /* indices */
-	bool nominated;
-	bool verified; /* a check of ours succeeded since it was last passed over */
-	bool unsent;   /* the newest check waits for ice_poll() */
-	bool urgent;   /* ahead of the others */
+	bool nominated : 1;
+	bool verified : 1; /* a check of ours succeeded since it was last passed over or silent */
+	bool silent : 1;   /* checks of ours went unanswered for too long, and no answer since */
+	bool doubted : 1;  /* asked often, until an answer comes */
+	bool unsent : 1;   /* the newest check waits for ice_poll() */
+	bool urgent : 1;   /* ahead of the others */
 };
 
 /* A check whose answer may still come. */
@@ -90,6 +108,7 @@ struct ice_reply {
 struct ice {
 	struct rng rng;
 	struct secret_arena *arena;
+	struct stun_hmac *hmac;
 	char *local_pwd_secret, *remote_pwd_secret; /* slots; not terminated */
 	size_t local_pwd_len, remote_pwd_len;
 	char *names; /* the block of the four below */
@@ -114,7 +133,8 @@ struct ice {
 	struct ice_reply reply;
 	uint32_t selected;    /* serial of the pair that carries traffic, 0 if none */
 	struct ice_path path; /* of that pair */
-	bool selected_news, state_news;
+	bool told_path;       /* the caller's last news was a path, not that there is none */
+	bool path_news, state_news;
 	bool adrift; /* the path was lost to a roam: until the next nomination, any that works */
 };
 
@@ -175,14 +195,24 @@ bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txi
 /* When the pair is to be dropped if nothing changes. */
 uint64_t ice_pair_end_us(const struct ice *ice, const struct ice_pair *p);
 
-/* Check a pair at once, and often again as long as no answer comes. */
-void ice_check_afresh(const struct ice *ice, struct ice_pair *p);
-
+/* paths.c */
 /* Choose the path that carries traffic. [spec connections 4.4] */
 void ice_select(struct ice *ice);
 
 /* Our addresses have changed: go on with what is left, at once. */
 void ice_roam(struct ice *ice, enum ice_fate fate);
+
+/* A check arrived on @wanted: perhaps the path in use is dead, which a check of ours will tell. */
+void ice_doubt_selected(struct ice *ice, const struct ice_pair *wanted, enum ice_sign sign);
+
+/* Ask all pairs that work from there: each check also shows the peer where it comes from now. */
+void ice_doubt_base(struct ice *ice, const struct endpoint *base);
+
+/* Ask the path in use if nothing has been heard of it for too long. */
+void ice_ask_quiet(struct ice *ice);
+
+/* When the path in use will have been silent or quiet for too long. */
+uint64_t ice_selected_deadline(const struct ice *ice);
 
 /* nominate.c: the controlling side's choice. */
 void ice_nominate(struct ice *ice);
@@ -191,6 +221,9 @@ void ice_nominate(struct ice *ice);
 /* d(n): the gap after n checks. [spec connections 2.2] */
 uint64_t ice_interval_us(const struct ice *ice, uint32_t n);
 uint32_t ice_check_limit(const struct ice *ice);
+
+/* Checks of the pair that wait for an answer; of one in doubt or after a roam, those since. */
+uint32_t ice_unanswered(const struct ice_pair *p);
 
 /* Compute the next check's time from the pair's history. */
 void ice_schedule(const struct ice *ice, struct ice_pair *p);

@@ -19,11 +19,13 @@ enum {
 	SETTLE_ROUNDS = 8, /* what is left then waits for the next event or the clock */
 };
 
+/* It runs on while the host is suspended: sessions, allocations and checks age as the peers' do.
+ * libevent's own timers stand still meanwhile; the clock tick sets the core's anew. */
 uint64_t now_us(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_BOOTTIME, &ts);
 	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
 }
 
@@ -261,6 +263,19 @@ static struct event_base *base_new(void)
 	return base;
 }
 
+/* In doubt, where not all addresses of the host are known, the route tells: it leads to an address
+ * of ours from that address. */
+static bool is_own_address(void *ctx, const struct ip_addr *ip)
+{
+	struct loop *l = ctx;
+	struct factory_route route;
+
+	if (!l->network || !network_has_address(l->network, ip))
+		return false;
+	return factory_resolve(l->factory, ip, 0, now_us(), &route) != FACTORY_OK ||
+	       ip_eq(&route.source, ip);
+}
+
 static bool core_new(struct loop *l)
 {
 	struct gateway_config gateway = {
@@ -268,6 +283,8 @@ static bool core_new(struct loop *l)
 	    .unix_us = wall_us(),
 	    .rng = rng_system(),
 	    .log = l->log,
+	    .is_own_address = is_own_address,
+	    .own_address_ctx = l,
 	};
 	struct resolver_config resolver = {.rng = rng_system(), .log = l->log};
 	struct factory_config factory = {

@@ -99,12 +99,18 @@ static void paths(struct loop *l, struct evbuffer *out)
 	head(out, "connected", "gauge");
 	labelled(out, "connected", "path", "direct", g.direct);
 	labelled(out, "connected", "path", "relayed", g.relayed);
+	gauge(out, "connections_idle", g.idle);
 	gauge(out, "relays", g.relays);
 	gauge(out, "relays_ready", g.relays_ready);
 	head(out, "packets_total", "counter");
 	labelled(out, "packets_total", "direction", "to_tun", g.to_tun_packets);
 	labelled(out, "packets_total", "direction", "from_tun", g.from_tun_packets);
 	counter(out, "packets_dropped_total", g.drops);
+	gauge(out, "packets_held", g.held);
+	head(out, "datagrams_refused_total", "counter");
+	for (int i = 0; i < GATEWAY_DROPS; i++)
+		labelled(out, "datagrams_refused_total", "reason",
+			 gateway_drop_name((enum gateway_drop)i), g.dropped[i]);
 	head(out, "handshakes_total", "counter");
 	labelled(out, "handshakes_total", "result", "ok", g.handshakes_ok);
 	labelled(out, "handshakes_total", "result", "refused", g.handshakes_refused);

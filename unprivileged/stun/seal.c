@@ -3,6 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "packet/bytes.h"
@@ -12,6 +13,10 @@
 enum {
 	COOKIE_AND_TXID_LEN = 16,
 	MD5_LEN = 16,
+};
+
+struct stun_hmac {
+	EVP_MAC_CTX *ctx; /* HMAC-SHA1, under the key of its last use */
 };
 
 static const uint32_t FINGERPRINT_XOR = 0x5354554e;
@@ -59,29 +64,63 @@ uint32_t stun_seal_fingerprint(const uint8_t *buf, size_t end)
 	return ~crc ^ FINGERPRINT_XOR;
 }
 
-bool stun_seal_integrity(uint8_t out[SEAL_INTEGRITY_LEN], const uint8_t *buf, size_t end,
-			 const uint8_t *key, size_t key_len)
+struct stun_hmac *stun_hmac_new(void)
 {
 	char digest[] = "SHA1";
 	const OSSL_PARAM params[] = {
 	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
 	    OSSL_PARAM_construct_end(),
 	};
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	struct stun_hmac *hmac = calloc(1, sizeof(*hmac));
+
+	if (!mac || !hmac)
+		goto free_all;
+	hmac->ctx = EVP_MAC_CTX_new(mac);
+	if (!hmac->ctx || EVP_MAC_CTX_set_params(hmac->ctx, params) != 1)
+		goto free_all;
+	EVP_MAC_free(mac);
+	return hmac;
+
+free_all:
+	stun_hmac_free(hmac);
+	EVP_MAC_free(mac);
+	return NULL;
+}
+
+void stun_hmac_free(struct stun_hmac *hmac)
+{
+	if (!hmac)
+		return;
+	EVP_MAC_CTX_free(hmac->ctx);
+	free(hmac);
+}
+
+static bool compute(EVP_MAC_CTX *ctx, uint8_t out[SEAL_INTEGRITY_LEN], const uint8_t *buf,
+		    size_t end, const uint8_t *key, size_t key_len)
+{
 	struct reader r = reader_of(buf, end);
 	uint8_t header[STUN_HEADER_LEN];
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
 	size_t len = 0;
-	bool ok = false;
 
 	stun_seal_header(header, buf, end + SEAL_ATTR_HEADER_LEN + SEAL_INTEGRITY_LEN);
 	rd_skip(&r, sizeof(header));
-	ok = ctx && EVP_MAC_init(ctx, key, key_len, params) == 1 &&
-	     EVP_MAC_update(ctx, header, sizeof(header)) == 1 &&
-	     EVP_MAC_update(ctx, r.at, r.left) == 1 &&
-	     EVP_MAC_final(ctx, out, &len, SEAL_INTEGRITY_LEN) == 1 && len == SEAL_INTEGRITY_LEN;
-	EVP_MAC_CTX_free(ctx);
-	EVP_MAC_free(mac);
+	return EVP_MAC_init(ctx, key, key_len, NULL) == 1 &&
+	       EVP_MAC_update(ctx, header, sizeof(header)) == 1 &&
+	       EVP_MAC_update(ctx, r.at, r.left) == 1 &&
+	       EVP_MAC_final(ctx, out, &len, SEAL_INTEGRITY_LEN) == 1 && len == SEAL_INTEGRITY_LEN;
+}
+
+bool stun_seal_integrity(struct stun_hmac *hmac, uint8_t out[SEAL_INTEGRITY_LEN],
+			 const uint8_t *buf, size_t end, const uint8_t *key, size_t key_len)
+{
+	struct stun_hmac *own = hmac ? NULL : stun_hmac_new();
+	bool ok = false;
+
+	if (own)
+		hmac = own;
+	ok = hmac && compute(hmac->ctx, out, buf, end, key, key_len);
+	stun_hmac_free(own);
 	return ok;
 }
 

@@ -21,9 +21,10 @@ void stun_seal_header(uint8_t out[STUN_HEADER_LEN], const uint8_t *buf, size_t m
  * as the last one. */
 uint32_t stun_seal_fingerprint(const uint8_t *buf, size_t end);
 
-/* HMAC-SHA1 of the first @end bytes, at least a header; the attribute follows them. False when the
- * library fails (memory). */
-MUST_CHECK bool stun_seal_integrity(uint8_t out[SEAL_INTEGRITY_LEN], const uint8_t *buf, size_t end,
-				    const uint8_t *key, size_t key_len);
+/* HMAC-SHA1 of the first @end bytes, at least a header; the attribute follows them. @hmac: NULL for
+ * one of its own. False when the library fails (memory). */
+MUST_CHECK bool stun_seal_integrity(struct stun_hmac *hmac, uint8_t out[SEAL_INTEGRITY_LEN],
+				    const uint8_t *buf, size_t end, const uint8_t *key,
+				    size_t key_len);
 
 #endif

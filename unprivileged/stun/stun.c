@@ -277,8 +277,8 @@ bool stun_msg_read(struct stun_msg *out, const uint8_t *buf, size_t len)
 	return true;
 }
 
-bool stun_msg_verify(const struct stun_msg *msg, const uint8_t *buf, size_t len, const uint8_t *key,
-		     size_t key_len)
+bool stun_msg_verify_by(struct stun_hmac *hmac, const struct stun_msg *msg, const uint8_t *buf,
+			size_t len, const uint8_t *key, size_t key_len)
 {
 	struct reader r = reader_of(buf, len);
 	uint8_t want[SEAL_INTEGRITY_LEN];
@@ -292,10 +292,16 @@ bool stun_msg_verify(const struct stun_msg *msg, const uint8_t *buf, size_t len,
 	have = rd_bytes(&r, SEAL_INTEGRITY_LEN);
 	if (!have || msg->integrity_offset < STUN_HEADER_LEN)
 		return false;
-	ok = stun_seal_integrity(want, buf, msg->integrity_offset, key, key_len) &&
+	ok = stun_seal_integrity(hmac, want, buf, msg->integrity_offset, key, key_len) &&
 	     sodium_memcmp(have, want, sizeof(want)) == 0;
 	sodium_memzero(want, sizeof(want));
 	return ok;
+}
+
+bool stun_msg_verify(const struct stun_msg *msg, const uint8_t *buf, size_t len, const uint8_t *key,
+		     size_t key_len)
+{
+	return stun_msg_verify_by(NULL, msg, buf, len, key, key_len);
 }
 
 /* A writer on what is left of the builder's buffer; builder_close() takes its outcome over. */
@@ -408,15 +414,20 @@ static void put_length(struct stun_builder *b)
 	wr_bytes(&w, header, sizeof(header));
 }
 
-size_t stun_finish(struct stun_builder *b, const uint8_t *key, size_t key_len,
-		   bool with_fingerprint)
+size_t stun_finish(struct stun_builder *b, const uint8_t *key, size_t key_len, bool fingerprint)
+{
+	return stun_finish_by(NULL, b, key, key_len, fingerprint);
+}
+
+size_t stun_finish_by(struct stun_hmac *hmac, struct stun_builder *b, const uint8_t *key,
+		      size_t key_len, bool with_fingerprint)
 {
 	uint8_t mac[SEAL_INTEGRITY_LEN];
 
 	if (b->bad)
 		return 0;
 	if (key) {
-		b->bad = !stun_seal_integrity(mac, b->buf, b->len, key, key_len);
+		b->bad = !stun_seal_integrity(hmac, mac, b->buf, b->len, key, key_len);
 		stun_put_bytes(b, STUN_ATTR_MESSAGE_INTEGRITY, mac, sizeof(mac));
 	}
 	if (with_fingerprint && !b->bad)

@@ -106,6 +106,20 @@ MUST_CHECK bool stun_msg_read(struct stun_msg *out, const uint8_t *buf, size_t l
 MUST_CHECK bool stun_msg_verify(const struct stun_msg *msg, const uint8_t *buf, size_t len,
 				const uint8_t *key, size_t key_len);
 
+/*
+ * A prepared HMAC-SHA1: making one costs twice what using it does. One serves any number of keys
+ * and messages, one at a time; whoever owns many agents has one for all of them. It holds the key
+ * of its last use until it is freed. NULL without memory.
+ */
+struct stun_hmac;
+struct stun_hmac *stun_hmac_new(void);
+void stun_hmac_free(struct stun_hmac *hmac);
+
+/* The same as stun_msg_verify(), with a prepared one or NULL. */
+MUST_CHECK bool stun_msg_verify_by(struct stun_hmac *hmac, const struct stun_msg *msg,
+				   const uint8_t *buf, size_t len, const uint8_t *key,
+				   size_t key_len);
+
 /* MD5(username ":" realm ":" password), no SASLprep. [RFC 8489 section 9.2.2] */
 void stun_long_term_key(uint8_t out[16], const char *username, const char *realm,
 			const char *password);
@@ -133,5 +147,9 @@ void stun_put_error(struct stun_builder *b, uint16_t code, const char *reason);
  * Returns the length, 0 if the buffer was too small.
  */
 size_t stun_finish(struct stun_builder *b, const uint8_t *key, size_t key_len, bool fingerprint);
+
+/* The same with a prepared HMAC or NULL. */
+size_t stun_finish_by(struct stun_hmac *hmac, struct stun_builder *b, const uint8_t *key,
+		      size_t key_len, bool fingerprint);
 
 #endif

@@ -61,11 +61,43 @@ static void learn_direct(struct turn *t, uint8_t family, const struct endpoint *
 	      host);
 }
 
+/* Our 5-tuple may be another one now: then the relay does not know it. */
+static void compare_mapped(struct turn *t, uint8_t family, const struct candidate *before,
+			   uint64_t now_us)
+{
+	const struct candidate *srflx =
+	    &t->current[family == IP_V4 ? TURN_SLOT_SRFLX_V4 : TURN_SLOT_SRFLX_V6];
+
+	if (family != t->active || t->state != TURN_READY || before->addr.ip.family == IP_NONE ||
+	    endpoint_eq(&before->addr, &srflx->addr))
+		return;
+	turn_note(t, TURN_NOTE_REBOUND, STUN_BINDING, 0);
+	turn_refresh(t, now_us);
+}
+
+static void binding_success(struct turn *t, uint8_t family, const struct stun_msg *msg,
+			    const struct endpoint *dst, uint64_t now_us)
+{
+	struct candidate before =
+	    t->current[family == IP_V4 ? TURN_SLOT_SRFLX_V4 : TURN_SLOT_SRFLX_V6];
+
+	learn_direct(t, family, dst, &msg->mapped);
+	if (t->state == TURN_PROBING) {
+		t->active = family;
+		turn_allocate(t, now_us);
+	} else if (t->silent && family != t->active) {
+		turn_switch(t, family, now_us);
+	} else {
+		compare_mapped(t, family, &before, now_us);
+	}
+}
+
 /* The one answer that needs no integrity; its source has been compared. */
 static void binding_answer(struct turn *t, uint16_t id, const struct stun_msg *msg,
 			   const struct endpoint *dst, uint64_t now_us)
 {
 	uint8_t family = t->requests[id].family;
+	bool unheard = t->suspect && t->unanswered_us != NEVER_US && family == t->active;
 
 	/* While probing, an error leaves the address unproven: go on asking. */
 	if (msg->class == STUN_ERROR && t->active == IP_NONE)
@@ -74,13 +106,14 @@ static void binding_answer(struct turn *t, uint16_t id, const struct stun_msg *m
 		return;
 	sample_rtt(t, &t->requests[id], now_us);
 	turn_request_cancel(t, id);
-	if (msg->class == STUN_ERROR)
-		return;
-	learn_direct(t, family, dst, &msg->mapped);
-	if (t->state == TURN_PROBING) {
-		t->active = family;
-		turn_allocate(t, now_us);
-	}
+	if (family == t->active)
+		turn_answered(t, now_us);
+	if (unheard)
+		turn_one_way(t, now_us);
+	if (msg->class == STUN_SUCCESS)
+		binding_success(t, family, msg, dst, now_us);
+	else if (t->active == family)
+		turn_note(t, TURN_NOTE_REFUSED, STUN_BINDING, msg->error_code);
 }
 
 static bool realm_ok(const struct stun_msg *msg)
@@ -191,6 +224,7 @@ static void allocate_success(struct turn *t, const struct stun_msg *msg, uint64_
 	t->state = TURN_READY;
 	t->tried_other = false;
 	t->deletion_tried = false;
+	t->refusals = 0;
 	t->allocated_on = t->heard_on;
 	t->refresh_us = add_us(now_us, msg->lifetime_s * US_PER_S / 2);
 	t->expires_us = add_us(now_us, msg->lifetime_s * US_PER_S);
@@ -227,9 +261,12 @@ static void signed_success(struct turn *t, uint16_t id, const struct stun_msg *m
 static void refused(struct turn *t, uint16_t id, const struct stun_msg *msg, uint64_t now_us)
 {
 	turn_request_cancel(t, id);
+	if (id != TURN_REQUEST_ALLOCATE)
+		turn_note(t, TURN_NOTE_REFUSED,
+			  id == TURN_REQUEST_REFRESH ? STUN_REFRESH : STUN_CHANNEL_BIND,
+			  msg->error_code);
 	if (id == TURN_REQUEST_ALLOCATE) {
-		t->peers.count = 0;
-		t->state = TURN_SUSPENDED;
+		turn_suspend(t, msg->error_code, now_us);
 	} else if (id >= TURN_REQUEST_CHANNEL) {
 		turn_forget_channel(t, (uint16_t)(id - TURN_REQUEST_CHANNEL), msg->error_code,
 				    now_us);
@@ -240,10 +277,11 @@ static void refused(struct turn *t, uint16_t id, const struct stun_msg *msg, uin
 	}
 }
 
-static void mismatch(struct turn *t, uint16_t id, uint64_t now_us)
+static void mismatch(struct turn *t, uint16_t id, const struct stun_msg *msg, uint64_t now_us)
 {
 	struct turn_channel ch = {.state = TURN_CHANNEL_FREE};
 
+	turn_note(t, TURN_NOTE_MISMATCH, msg->method, msg->error_code);
 	if (id == TURN_REQUEST_ALLOCATE) {
 		allocate_mismatch(t, now_us);
 		return;
@@ -272,12 +310,18 @@ static void challenged(struct turn *t, uint16_t id, const struct stun_msg *msg, 
 	turn_request_repeat(t, id, true, now_us);
 }
 
+static void drop(struct turn *t, const struct stun_msg *msg)
+{
+	turn_note(t, TURN_NOTE_REFUSED, msg->method, msg->error_code);
+	turn_drop(t);
+}
+
 static void signed_error(struct turn *t, uint16_t id, const struct stun_msg *msg, uint64_t now_us)
 {
 	switch (msg->error_code) {
 	case UNAUTHENTICATED:
 		if (t->requests[id].nonce_gen != 0)
-			turn_drop(t);
+			drop(t, msg);
 		else
 			challenged(t, id, msg, now_us);
 		break;
@@ -285,10 +329,10 @@ static void signed_error(struct turn *t, uint16_t id, const struct stun_msg *msg
 		challenged(t, id, msg, now_us);
 		break;
 	case ALLOCATION_MISMATCH:
-		mismatch(t, id, now_us);
+		mismatch(t, id, msg, now_us);
 		break;
 	case UNKNOWN_ATTRIBUTE:
-		turn_drop(t);
+		drop(t, msg);
 		break;
 	default:
 		refused(t, id, msg, now_us);
@@ -318,8 +362,6 @@ void turn_answer(struct turn *t, const uint8_t *buf, size_t len, const struct en
 		return;
 	t->heard_on = *dst;
 	if (id == TURN_REQUEST_BINDING_V4 || id == TURN_REQUEST_BINDING_V6) {
-		if (id == t->doubted)
-			t->doubted = TURN_NO_REQUEST;
 		binding_answer(t, id, &msg, dst, now_us);
 		return;
 	}
@@ -327,8 +369,9 @@ void turn_answer(struct turn *t, const uint8_t *buf, size_t len, const struct en
 	if (!is_signed && !may_be_unsigned(&msg))
 		return;
 	sample_rtt(t, &t->requests[id], now_us);
+	turn_answered(t, now_us);
 	if (is_signed)
-		t->doubted = TURN_NO_REQUEST;
+		t->signed_us = now_us;
 	if (id == TURN_REQUEST_DRAW)
 		draw_answer(t, &msg, now_us);
 	else if (!is_signed)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "packet/bytes.h"
+
 enum {
 	TRANSPORT_UDP = 17,
 	FAMILY_IPV6 = 2,
@@ -10,7 +12,10 @@ enum {
 static const char software[] = "snownet";
 
 /* After each try: 1 s, then half as much again. */
-static const uint64_t waits_us[TURN_TRIES] = {1000000, 1500000, 2250000, 3375000};
+static const uint16_t usual_ms[] = {1000, 1500, 2250, 3375};
+/* Many within two seconds, as one lost Binding in five is nothing unusual; then patience. */
+static const uint16_t probe_ms[] = {250,  250,  250,  250,  300,  300, 300,
+				    1100, 1100, 1100, 1100, 1100, 1100};
 
 static uint16_t method_of(const struct turn *t, uint16_t id)
 {
@@ -34,13 +39,24 @@ static bool is_binding(uint16_t id)
 	return id == TURN_REQUEST_BINDING_V4 || id == TURN_REQUEST_BINDING_V6;
 }
 
-/* A Binding is repeated byte for byte, everything else under a new transaction id. */
-static void queue_up(struct turn *t, uint16_t id)
+static uint64_t wait_us(const struct turn_request *r)
+{
+	const uint16_t *ms = r->ladder == TURN_LADDER_PROBE ? probe_ms : usual_ms;
+
+	return ms[r->tries - 1] * US_PER_MS;
+}
+
+static bool is_last_try(const struct turn_request *r)
+{
+	size_t n = r->ladder == TURN_LADDER_PROBE ? ARRAY_LEN(probe_ms) : ARRAY_LEN(usual_ms);
+
+	return r->tries >= n;
+}
+
+static void enqueue(struct turn *t, uint16_t id)
 {
 	struct turn_request *r = &t->requests[id];
 
-	if (!is_binding(id) || r->tries == 1)
-		rng_fill(&t->rng, r->txid.bytes, STUN_TXID_LEN);
 	if (r->queued)
 		return;
 	r->queued = true;
@@ -48,37 +64,82 @@ static void queue_up(struct turn *t, uint16_t id)
 	t->queue_count++;
 }
 
-static void start(struct turn *t, uint16_t id, uint8_t family, uint8_t tries_max, uint64_t now_us)
+static uint16_t *bucket_of(struct turn *t, const struct stun_txid *txid)
+{
+	struct reader r = reader_of(txid->bytes, STUN_TXID_LEN);
+
+	return &t->by_txid[rd_u16(&r) % TURN_TXID_BUCKETS];
+}
+
+/* Under its new id an answer finds the request without a look at any other. */
+static void new_txid(struct turn *t, uint16_t id)
+{
+	struct turn_request *r = &t->requests[id];
+	uint16_t *at = bucket_of(t, &r->txid);
+
+	while (*at != 0 && *at != id + 1)
+		at = &t->requests[*at - 1].next;
+	if (*at != 0)
+		*at = r->next;
+	rng_fill(&t->rng, r->txid.bytes, STUN_TXID_LEN);
+	at = bucket_of(t, &r->txid);
+	r->next = *at;
+	*at = (uint16_t)(id + 1);
+}
+
+/* A Binding is repeated byte for byte, everything else under a new transaction id. */
+static void queue_up(struct turn *t, uint16_t id)
+{
+	struct turn_request *r = &t->requests[id];
+
+	if (!is_binding(id) || r->tries == 1)
+		new_txid(t, id);
+	enqueue(t, id);
+}
+
+/* To the relay's face, with an answer due. */
+static void note_sent(struct turn *t, uint16_t id, uint64_t now_us)
+{
+	if (t->state == TURN_READY && !is_binding(id) && t->unanswered_us == NEVER_US)
+		t->unanswered_us = now_us;
+}
+
+void turn_request_start(struct turn *t, uint16_t id, uint8_t family, uint64_t now_us)
 {
 	struct turn_request *r = &t->requests[id];
 
 	*r = (struct turn_request){
 	    .first_us = now_us,
 	    .tries = 1,
-	    .tries_max = tries_max,
 	    .family = family,
 	    .pending = true,
 	    .queued = r->queued,
+	    .txid = r->txid, /* it is found by the old one until it has a new one */
+	    .next = r->next,
 	};
 	queue_up(t, id);
-	heap_set(t->timers, id, add_us(now_us, waits_us[0]));
+	note_sent(t, id, now_us);
+	heap_set(t->timers, id, add_us(now_us, wait_us(r)));
 }
 
-void turn_request_start(struct turn *t, uint16_t id, uint8_t family, uint64_t now_us)
+void turn_request_probe(struct turn *t, uint64_t now_us)
 {
-	start(t, id, family, TURN_TRIES, now_us);
-}
+	uint16_t id = turn_binding_of(t->active);
+	struct turn_request *r = &t->requests[id];
 
-void turn_request_start_once(struct turn *t, uint16_t id, uint8_t family, uint64_t now_us)
-{
-	start(t, id, family, 1, now_us);
+	if (!r->pending)
+		turn_request_start(t, id, t->active, now_us);
+	r->ladder = TURN_LADDER_PROBE;
+	r->tries = 1;
+	enqueue(t, id);
+	heap_set(t->timers, id, add_us(now_us, wait_us(r)));
 }
 
 void turn_request_draw(struct turn *t, uint16_t method, bool for_deletion, uint64_t now_us)
 {
 	t->draw_method = method;
 	t->draw_for_deletion = for_deletion;
-	start(t, TURN_REQUEST_DRAW, t->active, 1, now_us);
+	turn_request_start(t, TURN_REQUEST_DRAW, t->active, now_us);
 	heap_set(t->timers, TURN_REQUEST_DRAW, NEVER_US);
 }
 
@@ -91,7 +152,7 @@ void turn_request_repeat(struct turn *t, uint16_t id, bool afresh, uint64_t now_
 	if (afresh) {
 		r->tries = 1;
 		r->stepped = false;
-		heap_set(t->timers, id, add_us(now_us, waits_us[0]));
+		heap_set(t->timers, id, add_us(now_us, wait_us(r)));
 	}
 	queue_up(t, id);
 }
@@ -100,7 +161,7 @@ bool turn_request_due(struct turn *t, uint16_t id, uint64_t now_us)
 {
 	struct turn_request *r = &t->requests[id];
 
-	if (r->tries >= r->tries_max) {
+	if (is_last_try(r)) {
 		turn_request_cancel(t, id);
 		return false;
 	}
@@ -108,7 +169,8 @@ bool turn_request_due(struct turn *t, uint16_t id, uint64_t now_us)
 	r->stepped = false;
 	r->wants_nonce = false;
 	queue_up(t, id);
-	heap_set(t->timers, id, add_us(now_us, waits_us[r->tries - 1]));
+	note_sent(t, id, now_us);
+	heap_set(t->timers, id, add_us(now_us, wait_us(r)));
 	return true;
 }
 
@@ -120,20 +182,15 @@ void turn_request_cancel(struct turn *t, uint16_t id)
 	heap_set(t->timers, id, NEVER_US);
 }
 
-uint16_t turn_request_match(const struct turn *t, const struct stun_msg *msg,
-			    const struct endpoint *src)
+uint16_t turn_request_match(struct turn *t, const struct stun_msg *msg, const struct endpoint *src)
 {
-	bool channel = msg->method == STUN_CHANNEL_BIND;
-	unsigned first = channel ? TURN_REQUEST_CHANNEL : 0;
-	unsigned end = TURN_REQUEST_CHANNEL + (channel ? t->channels.top : 0u);
+	for (uint16_t at = *bucket_of(t, &msg->txid); at != 0; at = t->requests[at - 1].next) {
+		const struct turn_request *r = &t->requests[at - 1];
 
-	for (unsigned id = first; id < end; id++) {
-		const struct turn_request *r = &t->requests[id];
-
-		if (r->pending && msg->method == method_of(t, (uint16_t)id) &&
+		if (r->pending && msg->method == method_of(t, (uint16_t)(at - 1)) &&
 		    memcmp(r->txid.bytes, msg->txid.bytes, STUN_TXID_LEN) == 0 &&
 		    endpoint_eq(turn_address(t, r->family), src))
-			return (uint16_t)id;
+			return (uint16_t)(at - 1);
 	}
 	return TURN_NO_REQUEST;
 }

@@ -10,8 +10,9 @@
 /* Begin a new exchange to the relay's address of @family. */
 void turn_request_start(struct turn *t, uint16_t id, uint8_t family, uint64_t now_us);
 
-/* The same with one try, given up after a second. */
-void turn_request_start_once(struct turn *t, uint16_t id, uint8_t family, uint64_t now_us);
+/* Bindings to the active address on TURN_LADDER_PROBE; one in flight goes on under its transaction
+ * id. */
+void turn_request_probe(struct turn *t, uint64_t now_us);
 
 /* An unsigned request of @method that draws a nonce; not repeated, it goes with the schedule of the
  * request that needs it. */
@@ -26,8 +27,7 @@ MUST_CHECK bool turn_request_due(struct turn *t, uint16_t id, uint64_t now_us);
 void turn_request_cancel(struct turn *t, uint16_t id);
 
 /* The pending request that @msg, come from @src, answers; TURN_NO_REQUEST if none. */
-uint16_t turn_request_match(const struct turn *t, const struct stun_msg *msg,
-			    const struct endpoint *src);
+uint16_t turn_request_match(struct turn *t, const struct stun_msg *msg, const struct endpoint *src);
 
 /* Builds the next message to send in t->out; 0 when there is none. */
 size_t turn_request_build_next(struct turn *t, const struct endpoint **dst);

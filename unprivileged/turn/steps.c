@@ -29,6 +29,7 @@ void turn_probe(struct turn *t, uint64_t now_us)
 	t->state = TURN_PROBING;
 	t->active = IP_NONE;
 	t->deletion_tried = false;
+	t->retry_us = NEVER_US;
 	probe_one(t, IP_V4, now_us);
 	probe_one(t, IP_V6, now_us);
 	if (!reachable(t, IP_V4) && !reachable(t, IP_V6)) {
@@ -69,7 +70,9 @@ void turn_invalidate(struct turn *t)
 	for (uint16_t i = 0; i < t->channels.top; i++)
 		turn_request_cancel(t, (uint16_t)(TURN_REQUEST_CHANNEL + i));
 	turn_channels_clear(&t->channels);
-	t->doubted = TURN_NO_REQUEST;
+	if (t->suspect)
+		turn_request_cancel(t, turn_binding_of(t->active));
+	turn_trust(t);
 	t->current[TURN_SLOT_RELAY_V4] = (struct candidate){.kind = CANDIDATE_RELAY};
 	t->current[TURN_SLOT_RELAY_V6] = (struct candidate){.kind = CANDIDATE_RELAY};
 	t->allocate_us = NEVER_US;
@@ -93,6 +96,96 @@ void turn_lose_path(struct turn *t, uint64_t now_us)
 	t->tried_other = true;
 	t->deletion_tried = false;
 	probe_one(t, other, now_us);
+}
+
+void turn_note(struct turn *t, enum turn_note_kind kind, uint16_t method, uint16_t code)
+{
+	if (t->n_notes < TURN_MAX_NOTES)
+		t->notes[t->n_notes++] =
+		    (struct turn_note){.kind = kind, .method = method, .code = code};
+}
+
+void turn_trust(struct turn *t)
+{
+	t->unanswered_us = NEVER_US;
+	t->suspect = false;
+	t->silent = false;
+}
+
+void turn_answered(struct turn *t, uint64_t now_us)
+{
+	t->answered_us = now_us;
+	t->unanswered_us = NEVER_US;
+	if (!t->suspect)
+		return;
+	turn_request_cancel(t, turn_binding_of(t->active));
+	if (t->silent)
+		turn_note(t, TURN_NOTE_HEARD, STUN_BINDING, 0);
+	turn_trust(t);
+	t->tried_other = false;
+	t->last_binding_us = now_us;
+}
+
+void turn_suspect(struct turn *t, uint64_t now_us)
+{
+	if (t->state != TURN_READY || t->suspect || t->away)
+		return;
+	t->suspect = true;
+	t->last_binding_us = now_us;
+	turn_request_probe(t, now_us);
+}
+
+void turn_fall_silent(struct turn *t, uint64_t now_us)
+{
+	uint8_t other = t->active == IP_V4 ? IP_V6 : IP_V4;
+
+	t->silent = true;
+	turn_note(t, TURN_NOTE_SILENT, STUN_BINDING, 0);
+	if (t->tried_other || !reachable(t, other))
+		return;
+	t->tried_other = true;
+	turn_request_start(t, turn_binding_of(other), other, now_us);
+}
+
+void turn_switch(struct turn *t, uint8_t family, uint64_t now_us)
+{
+	turn_note(t, TURN_NOTE_OTHER_FAMILY, STUN_BINDING, 0);
+	turn_invalidate(t);
+	t->active = family;
+	t->deletion_tried = false;
+	turn_allocate(t, now_us);
+}
+
+void turn_refresh(struct turn *t, uint64_t now_us)
+{
+	if (t->state != TURN_READY || t->requests[TURN_REQUEST_REFRESH].pending)
+		return;
+	t->refresh_kind = TURN_REFRESH_EXTEND;
+	turn_request_start(t, TURN_REQUEST_REFRESH, t->active, now_us);
+}
+
+/* Once while it lasts and now and then: an address of the peer's that is dead looks the same. */
+void turn_one_way(struct turn *t, uint64_t now_us)
+{
+	bool knew_us = t->data_us > t->one_way_us || t->one_way_us == 0;
+
+	if (!knew_us && now_us < add_us(t->one_way_us, TURN_ONE_WAY_US))
+		return;
+	t->one_way_us = now_us;
+	turn_refresh(t, now_us);
+}
+
+void turn_suspend(struct turn *t, uint16_t error_code, uint64_t now_us)
+{
+	uint64_t wait_us = TURN_SUSPENDED_US << t->refusals;
+
+	turn_note(t, TURN_NOTE_SUSPENDED, STUN_ALLOCATE, error_code);
+	if (t->refusals < TURN_MAX_DOUBLINGS)
+		t->refusals++;
+	t->peers.count = 0;
+	t->state = TURN_SUSPENDED;
+	/* Not all at the same time. */
+	t->retry_us = add_us(now_us, wait_us + rng_below(&t->rng, wait_us / 4));
 }
 
 /* What was learnt of our address, unless it was learnt at @local. */
@@ -134,6 +227,8 @@ void turn_roam(struct turn *t, const struct turn_egress how[2], uint64_t now_us)
 			continue;
 		t->barred[i] = !how[i].out;
 		turn_request_cancel(t, turn_binding_of(families[i]));
+		if (families[i] == t->active)
+			turn_trust(t);
 		forget_direct(t, families[i], how[i].out ? &how[i].local : NULL);
 	}
 	if (is_void(t, how)) {
@@ -194,8 +289,7 @@ static void retire(struct turn *t, uint16_t index, bool free_at_once)
 	turn_channels_retire(&t->channels, index, free_at_once);
 }
 
-/* Keeps a connection within its share; false when it has used that up. [spec connections 14 row 6]
- */
+/* Keeps a client within its share; false when it has used that up. [spec connections 14 row 6] */
 static bool make_room(struct turn *t, uint32_t owner, uint64_t now_us)
 {
 	uint16_t idlest = TURN_NO_CHANNEL;
@@ -204,8 +298,10 @@ static bool make_room(struct turn *t, uint32_t owner, uint64_t now_us)
 
 	if (held >= TURN_MAX_OWNER_NUMBERS)
 		return false;
+	if (t->channels.n_free <= TURN_RESERVE && held >= TURN_FEW_NUMBERS)
+		return false;
 	if (in_use >= TURN_MAX_OWNER_CHANNELS)
-		retire(t, idlest, false);
+		retire(t, idlest, !t->channels.at[idlest].confirmed);
 	return true;
 }
 

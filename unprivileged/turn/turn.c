@@ -46,6 +46,7 @@ struct turn *turn_new(const struct turn_config *cfg, uint64_t now_us)
 		return NULL;
 	}
 	stun_long_term_key(t->long_term_key, cfg->username, turn_realm, cfg->password);
+	t->answered_us = now_us;
 	turn_invalidate(t);
 	turn_probe(t, now_us);
 	return t;
@@ -64,14 +65,21 @@ void turn_free(struct turn *turn)
 	free(turn);
 }
 
+/* The spec's one try of one second is the first step of the ladder; what is lost on the way is not
+ * the relay's end. */
 static void on_refresh(struct turn *t, uint64_t now_us)
 {
-	if (t->state == TURN_SUSPENDED) {
+	if (t->state == TURN_SUSPENDED)
 		turn_probe(t, now_us);
-	} else if (t->state == TURN_READY && !t->requests[TURN_REQUEST_REFRESH].pending) {
-		t->refresh_kind = TURN_REFRESH_EXTEND;
-		turn_request_start_once(t, TURN_REQUEST_REFRESH, t->active, now_us);
-	}
+	else
+		turn_refresh(t, now_us);
+}
+
+/* An answer is new enough for a second. */
+static void on_probe(struct turn *t, uint64_t now_us)
+{
+	if (now_us >= add_us(t->answered_us, US_PER_S))
+		turn_suspect(t, now_us);
 }
 
 /* The process ends: say so to the relay that may hold an allocation, and no more. */
@@ -87,30 +95,28 @@ static void on_delete(struct turn *t, uint64_t now_us)
 	if (!held)
 		return;
 	t->refresh_kind = TURN_REFRESH_DELETE;
-	turn_request_start_once(t, TURN_REQUEST_REFRESH, family, now_us);
+	turn_request_start(t, TURN_REQUEST_REFRESH, family, now_us);
 }
 
 /*
  * A series that began with an outage of eight seconds ends just behind it: so an allocation has one
- * Binding more to answer, while the request begins anew.
+ * more to answer. A request that is not answered while others are is the request's own trouble.
  */
-static bool may_doubt(const struct turn *t, uint16_t id)
+static void on_signed_give_up(struct turn *t, uint16_t id, uint64_t now_us)
 {
-	const struct turn_request *r = &t->requests[id];
+	struct turn_request *r = &t->requests[id];
 
-	return t->state == TURN_READY && t->active == r->family && r->tries_max == TURN_TRIES &&
-	       t->doubted == TURN_NO_REQUEST;
-}
-
-static void doubt(struct turn *t, uint16_t id, uint64_t now_us)
-{
-	uint16_t binding = turn_binding_of(t->active);
-
-	t->doubted = id;
-	if (id != binding)
+	if (!r->again) {
 		turn_request_start(t, id, t->active, now_us);
-	if (!t->requests[binding].pending)
-		turn_request_start_once(t, binding, t->active, now_us);
+		r->again = true;
+		turn_suspect(t, now_us);
+	} else if (t->signed_us < r->first_us) {
+		turn_lose_path(t, now_us);
+	} else if (id >= TURN_REQUEST_CHANNEL) {
+		turn_forget_channel(t, (uint16_t)(id - TURN_REQUEST_CHANNEL), 0, now_us);
+	} else {
+		t->refresh_us = add_us(now_us, TURN_REFRESH_RETRY_US);
+	}
 }
 
 static void on_give_up(struct turn *t, uint64_t now_us, uint16_t id)
@@ -118,11 +124,13 @@ static void on_give_up(struct turn *t, uint64_t now_us, uint16_t id)
 	uint8_t family = t->requests[id].family;
 
 	if (t->away) {
+		if (t->suspect && id == turn_binding_of(t->active))
+			turn_trust(t);
 		turn_request_start(t, id, family, now_us);
 		return;
 	}
-	if (may_doubt(t, id)) {
-		doubt(t, id, now_us);
+	if (t->state == TURN_READY && t->active == family && id != turn_binding_of(family)) {
+		on_signed_give_up(t, id, now_us);
 		return;
 	}
 	if (t->active != IP_NONE) {
@@ -135,6 +143,22 @@ static void on_give_up(struct turn *t, uint64_t now_us, uint16_t id)
 		turn_drop(t);
 }
 
+/* A Binding to the address of the allocation has gone unanswered. True: that was all. */
+static bool on_binding_due(struct turn *t, uint64_t now_us)
+{
+	const struct turn_request *r = &t->requests[turn_binding_of(t->active)];
+
+	if (t->away)
+		return false;
+	if (!t->suspect) {
+		turn_suspect(t, now_us);
+		return true;
+	}
+	if (!t->silent && r->tries >= TURN_PROBES_FAST)
+		turn_fall_silent(t, now_us);
+	return false;
+}
+
 static void on_due(struct turn *t, uint16_t id, uint64_t now_us)
 {
 	BUG_ON(!t->requests[id].pending && id < TURN_REQUEST_CHANNEL);
@@ -142,6 +166,8 @@ static void on_due(struct turn *t, uint16_t id, uint64_t now_us)
 		turn_refresh_channel(t, (uint16_t)(id - TURN_REQUEST_CHANNEL), now_us);
 		return;
 	}
+	if (t->state == TURN_READY && id == turn_binding_of(t->active) && on_binding_due(t, now_us))
+		return;
 	if (!turn_request_due(t, id, now_us))
 		on_give_up(t, now_us, id);
 }
@@ -149,25 +175,34 @@ static void on_due(struct turn *t, uint16_t id, uint64_t now_us)
 /* When the active address wants a Binding; never while one is in flight. */
 static uint64_t keepalive_us(const struct turn *t)
 {
-	uint64_t last_us =
-	    t->last_binding_us > t->last_sent_us ? t->last_binding_us : t->last_sent_us;
+	uint64_t proof_us =
+	    t->answered_us > t->last_binding_us ? t->answered_us : t->last_binding_us;
 
 	if (t->requests[turn_binding_of(t->active)].pending)
 		return NEVER_US;
-	return add_us(last_us, TURN_KEEPALIVE_US);
+	if (t->last_sent_us >= add_us(proof_us, TURN_PROOF_US))
+		return t->last_sent_us;
+	return add_us(t->last_binding_us, TURN_KEEPALIVE_US);
+}
+
+/* When what was sent has been unanswered for too long. */
+static uint64_t suspect_us(const struct turn *t)
+{
+	return t->suspect || t->away ? NEVER_US : add_us(t->unanswered_us, TURN_UNHEARD_US);
 }
 
 static void run_ready(struct turn *t, uint64_t now_us)
 {
 	if (now_us >= t->expires_us) {
+		turn_note(t, TURN_NOTE_EXPIRED, STUN_REFRESH, 0);
 		turn_invalidate(t);
 		turn_allocate(t, now_us);
 		return;
 	}
-	if (now_us >= t->refresh_us && !t->requests[TURN_REQUEST_REFRESH].pending) {
-		t->refresh_kind = TURN_REFRESH_EXTEND;
-		turn_request_start(t, TURN_REQUEST_REFRESH, t->active, now_us);
-	}
+	if (now_us >= t->refresh_us)
+		turn_refresh(t, now_us);
+	if (now_us >= suspect_us(t))
+		turn_suspect(t, now_us);
 	if (now_us >= keepalive_us(t)) {
 		t->last_binding_us = now_us;
 		turn_request_start(t, turn_binding_of(t->active), t->active, now_us);
@@ -182,6 +217,8 @@ static void run_timers(struct turn *t, uint64_t now_us)
 		on_due(t, (uint16_t)id, now_us);
 	if (t->state == TURN_ALLOCATING && now_us >= t->allocate_us)
 		turn_allocate(t, now_us);
+	if (t->state == TURN_SUSPENDED && now_us >= t->retry_us)
+		turn_probe(t, now_us);
 	if (t->state == TURN_READY)
 		run_ready(t, now_us);
 }
@@ -198,6 +235,9 @@ void turn_handle(struct turn *turn, const struct turn_input *in, uint64_t now_us
 		break;
 	case TURN_INPUT_REFRESH:
 		on_refresh(turn, now_us);
+		break;
+	case TURN_INPUT_PROBE:
+		on_probe(turn, now_us);
 		break;
 	case TURN_INPUT_ROAM:
 		turn_roam(turn, in->u.roam, now_us);
@@ -275,9 +315,12 @@ uint64_t turn_deadline(const struct turn *turn)
 		return NEVER_US;
 	if (turn->state == TURN_ALLOCATING)
 		at_us = min_u64(at_us, turn->allocate_us);
+	if (turn->state == TURN_SUSPENDED)
+		at_us = min_u64(at_us, turn->retry_us);
 	if (turn->state != TURN_READY)
 		return at_us;
 	at_us = min_u64(at_us, min_u64(turn->expires_us, keepalive_us(turn)));
+	at_us = min_u64(at_us, suspect_us(turn));
 	if (!turn->requests[TURN_REQUEST_REFRESH].pending)
 		at_us = min_u64(at_us, turn->refresh_us);
 	return at_us;
@@ -285,7 +328,45 @@ uint64_t turn_deadline(const struct turn *turn)
 
 void turn_set_away(struct turn *turn, bool away)
 {
+	/* Back again: what went unanswered meanwhile says nothing. */
+	if (turn->away && !away) {
+		turn->unanswered_us = NEVER_US;
+		if (turn->suspect)
+			turn->requests[turn_binding_of(turn->active)].tries = 1;
+	}
 	turn->away = away;
+}
+
+enum turn_standing turn_standing(const struct turn *turn)
+{
+	switch (turn->state) {
+	case TURN_PROBING:
+	case TURN_ALLOCATING:
+		return TURN_WORKING;
+	case TURN_READY:
+		if (turn->silent)
+			return TURN_SILENT;
+		/* Two unanswered in a row may be nothing. */
+		return turn->suspect && turn->requests[turn_binding_of(turn->active)].tries > 2
+			   ? TURN_SUSPECT
+			   : TURN_STANDS;
+	case TURN_SUSPENDED:
+		return TURN_REFUSED;
+	case TURN_DROPPED:
+	case TURN_CLOSED:
+		break;
+	}
+	return TURN_OVER;
+}
+
+bool turn_take_note(struct turn *turn, struct turn_note *out)
+{
+	if (turn->n_notes == 0)
+		return false;
+	*out = turn->notes[0];
+	turn->n_notes--;
+	memmove(&turn->notes[0], &turn->notes[1], turn->n_notes * sizeof(turn->notes[0]));
+	return true;
 }
 
 const struct uuid *turn_id(const struct turn *turn)
@@ -361,6 +442,8 @@ bool turn_channel_out(struct turn *turn, const struct endpoint *peer, uint64_t n
 		return false;
 	ch->used_us = now_us;
 	turn->last_sent_us = now_us;
+	if (turn->unanswered_us == NEVER_US)
+		turn->unanswered_us = now_us;
 	*number = (uint16_t)(TURN_CHANNEL_MIN + index);
 	*relay = *turn_address(turn, turn->active);
 	return true;
@@ -385,6 +468,8 @@ bool turn_channel_in(struct turn *turn, uint16_t number, uint64_t now_us, struct
 		heap_set(turn->timers, id, due_us > now_us ? due_us : now_us);
 	}
 	ch->received = true;
+	turn->data_us = now_us;
+	turn->unanswered_us = NEVER_US;
 	*peer = ch->peer;
 	return true;
 }

@@ -43,6 +43,7 @@ enum turn_input_kind {
 	TURN_INPUT_BIND,       /* bind a channel to a peer (signalled candidate, or a first send) */
 	TURN_INPUT_REFRESH,    /* the relay set changed elsewhere: probe that this one is alive
 				  [spec 6.6] */
+	TURN_INPUT_PROBE,      /* another relay has fallen silent: it, or our own network? */
 	TURN_INPUT_ROAM,       /* how we reach the relay's addresses has changed */
 	TURN_INPUT_LOCAL_DEAD, /* an address of ours is no more: what was learnt on it is void */
 	TURN_INPUT_DELETE, /* shutdown: one signed Refresh LIFETIME 0, answer not awaited; nothing
@@ -69,7 +70,7 @@ struct turn_input {
 		} datagram;
 		struct {
 			struct endpoint peer;
-			uint32_t owner; /* connection tag, for the cap of channels per connection */
+			uint32_t owner; /* the client, for the cap of channels per client */
 		} bind;
 		struct turn_egress roam[2]; /* v4, v6 */
 		struct ip_addr local_dead;
@@ -99,6 +100,33 @@ struct turn_output {
 	} u;
 };
 
+/* What is worth a line in the log; the caller may leave them where they are. */
+enum turn_note_kind {
+	TURN_NOTE_REFUSED,      /* @method was answered with the error @code */
+	TURN_NOTE_SUSPENDED,    /* no allocation for a while: Allocate was answered with @code */
+	TURN_NOTE_MISMATCH,     /* the relay knows of no allocation of ours, or of a foreign one */
+	TURN_NOTE_EXPIRED,      /* the allocation was not renewed in time */
+	TURN_NOTE_SILENT,       /* nothing comes from the relay any more */
+	TURN_NOTE_HEARD,        /* and now it does again */
+	TURN_NOTE_OTHER_FAMILY, /* the other address of the relay is used from now on */
+	TURN_NOTE_REBOUND,      /* our own address, as the relay sees it, has changed */
+};
+
+struct turn_note {
+	enum turn_note_kind kind;
+	uint16_t method, code;
+};
+
+/* How far a relay can be relied upon. */
+enum turn_standing {
+	TURN_STANDS,  /* an allocation, and nothing speaks against it */
+	TURN_SUSPECT, /* an allocation, but what was sent goes unanswered */
+	TURN_SILENT,  /* the same for longer; the relay is still asked */
+	TURN_WORKING, /* on its way to an allocation */
+	TURN_REFUSED, /* suspended */
+	TURN_OVER,
+};
+
 /* Starts probing at once. NULL without memory or arena slots, or with an empty or overlong
  * username. */
 struct turn *turn_new(const struct turn_config *cfg, uint64_t now_us);
@@ -111,6 +139,11 @@ uint64_t turn_deadline(const struct turn *turn);
 /* While the host has no way out at all, silence proves nothing: requests are repeated, none is
  * given up. */
 void turn_set_away(struct turn *turn, bool away);
+
+enum turn_standing turn_standing(const struct turn *turn);
+
+/* The next note, oldest first; a few are kept, later ones are lost. False: there is none. */
+bool turn_take_note(struct turn *turn, struct turn_note *out);
 
 const struct uuid *turn_id(const struct turn *turn);
 bool turn_has_address(const struct turn *turn, const struct endpoint *ep);
@@ -132,16 +165,16 @@ bool turn_relayed(const struct turn *turn, uint8_t family, struct endpoint *out)
 
 /*
  * Hot path out: the channel to @peer and the relay's active socket. False when no channel is bound
- * or asked for: the caller then feeds TURN_INPUT_BIND, the message is lost. Notes the send for the
- * keepalive rule.
+ * or asked for: the caller then feeds TURN_INPUT_BIND, the message is lost. Notes the send: what
+ * goes unanswered brings turn_deadline() forward.
  */
 bool turn_channel_out(struct turn *turn, const struct endpoint *peer, uint64_t now_us,
 		      uint16_t *number, struct endpoint *relay);
 
 /*
- * Hot path in: the peer behind a confirmed channel @number. False: drop. @src must be one of the
- * relay's addresses (the caller found @turn by it). Notes the receipt for the refresh rule, which
- * may bring turn_deadline() forward.
+ * Hot path in: the peer behind a confirmed channel @number. False: drop. The datagram's source must
+ * be one of the relay's addresses (the caller found @turn by it). Notes the receipt as a sign of
+ * life and for the refresh rule, which may bring turn_deadline() forward.
  */
 bool turn_channel_in(struct turn *turn, uint16_t number, uint64_t now_us, struct endpoint *peer);
 

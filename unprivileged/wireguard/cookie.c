@@ -17,6 +17,7 @@ static_assert(sizeof(((struct wg_gate_secret *)0)->bucket_key) == crypto_shortha
 	      "key of the source hash");
 static_assert(WG_XNONCE_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "cookie nonce");
 static_assert((WG_SOURCE_BUCKETS & (WG_SOURCE_BUCKETS - 1)) == 0, "buckets are masked");
+static_assert((WG_KNOWN_SOURCES & (WG_KNOWN_SOURCES - 1)) == 0, "places are masked");
 
 /* A handshake message's two MACs and what they cover. */
 struct macs {
@@ -79,23 +80,64 @@ static bool within_second(struct wg_gate *gate, uint64_t now_us)
 	return true;
 }
 
+/* Count one event of a bucket that is whole again at *@full_us; false when it is empty. */
+static bool take(uint64_t *full_us, uint64_t interval_us, uint32_t burst, uint64_t now_us)
+{
+	if (*full_us < now_us)
+		*full_us = now_us;
+	if (*full_us - now_us > (burst - 1) * interval_us)
+		return false;
+	*full_us += interval_us;
+	return true;
+}
+
 /* Count one message of a proven source; true while its budget lasts. */
 static bool within_source(struct wg_gate *gate, const struct ip_addr *ip, uint64_t now_us)
 {
 	const size_t len = ip->family == IP_V6 ? V6_SITE_LEN : sizeof(ip->bytes);
-	const uint64_t burst_us = (WG_SOURCE_BURST - 1) * SOURCE_INTERVAL_US;
 	uint8_t hash[crypto_shorthash_BYTES];
 	struct reader r = reader_of(hash, sizeof(hash));
-	uint64_t *full_us;
 
 	crypto_shorthash(hash, ip->bytes, len, gate->secret->bucket_key);
-	full_us = &gate->full_us[rd_le64(&r) & (WG_SOURCE_BUCKETS - 1)];
-	if (*full_us < now_us)
-		*full_us = now_us;
-	if (*full_us - now_us > burst_us)
-		return false;
-	*full_us += SOURCE_INTERVAL_US;
-	return true;
+	return take(&gate->full_us[rd_le64(&r) & (WG_SOURCE_BUCKETS - 1)], SOURCE_INTERVAL_US,
+		    WG_SOURCE_BURST, now_us);
+}
+
+/* @src's place among the known ones, and what would stand there. */
+static struct wg_known *known_place(struct wg_gate *gate, const struct endpoint *src, uint32_t *tag)
+{
+	uint8_t hash[crypto_shorthash_BYTES], input[sizeof(src->ip.bytes) + sizeof(src->port)];
+	struct writer w = writer_of(input, sizeof(input));
+	struct reader r = reader_of(hash, sizeof(hash));
+
+	wr_bytes(&w, src->ip.bytes, sizeof(src->ip.bytes));
+	wr_u16(&w, src->port);
+	crypto_shorthash(hash, input, sizeof(input), gate->secret->bucket_key);
+	*tag = rd_le32(&r);
+	return &gate->known[rd_le32(&r) & (WG_KNOWN_SOURCES - 1)];
+}
+
+static uint32_t second_of(const struct wg_gate *gate, uint64_t now_us)
+{
+	return (uint32_t)((now_us - gate->start_us) / US_PER_S);
+}
+
+void wg_gate_know(struct wg_gate *gate, const struct endpoint *src, uint64_t now_us)
+{
+	uint32_t tag;
+	struct wg_known *place = known_place(gate, src, &tag);
+
+	*place = (struct wg_known){.tag = tag, .until_s = second_of(gate, now_us) + WG_KNOWN_S};
+}
+
+static bool may_answer(struct wg_gate *gate, const struct endpoint *src, uint64_t now_us)
+{
+	uint32_t tag;
+	const struct wg_known *place = known_place(gate, src, &tag);
+
+	if (place->tag == tag && second_of(gate, now_us) < place->until_s)
+		return true;
+	return take(&gate->cookies_us, US_PER_S / WG_COOKIES_PER_S, WG_COOKIES_PER_S, now_us);
 }
 
 void wg_cookie_derive(struct wg_crypto *c, const uint8_t secret[WG_COOKIE_SECRET_LEN],
@@ -122,18 +164,20 @@ enum wg_gate_verdict wg_gate_check(struct wg_gate *gate, struct wg_crypto *c, co
 {
 	struct macs m = find_macs(msg, len);
 	uint8_t cookie[WG_COOKIE_LEN];
-	bool proven;
+	bool proven = false;
 
 	if (!mac_matches(c, gate->mac1_key, WG_KEY_LEN, msg, m.before_mac1, m.mac1))
 		return WG_GATE_DROP;
 	if (within_second(gate, now_us))
 		return WG_GATE_PASS;
-	current_cookie(gate, c, &src->ip, now_us, cookie);
-	proven = mac_matches(c, cookie, WG_COOKIE_LEN, msg, m.before_mac2, m.mac2);
-	sodium_memzero(cookie, sizeof(cookie));
-	if (!proven)
-		return WG_GATE_COOKIE;
-	return within_source(gate, &src->ip, now_us) ? WG_GATE_PASS : WG_GATE_DROP;
+	if (!sodium_is_zero(m.mac2, WG_MAC_LEN)) {
+		current_cookie(gate, c, &src->ip, now_us, cookie);
+		proven = mac_matches(c, cookie, WG_COOKIE_LEN, msg, m.before_mac2, m.mac2);
+		sodium_memzero(cookie, sizeof(cookie));
+	}
+	if (proven)
+		return within_source(gate, &src->ip, now_us) ? WG_GATE_PASS : WG_GATE_DROP;
+	return may_answer(gate, src, now_us) ? WG_GATE_COOKIE : WG_GATE_DROP;
 }
 
 bool wg_gate_reply(struct wg_gate *gate, struct wg_crypto *c, const struct rng *rng,

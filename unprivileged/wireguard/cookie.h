@@ -5,6 +5,9 @@
  * The first WG_HANDSHAKES_PER_S messages with a valid MAC1 in a second are free. Beyond them a
  * message must prove its source by MAC2, or is answered with a cookie; a proven source has a budget
  * of its own. An unproven source has none: it could be spent by whoever forges that address.
+ *
+ * Answers cost more than questions, so strangers share WG_COOKIES_PER_S of them. A source that the
+ * caller knows to be a peer's (its path checks are authentic) is answered always.
  */
 #ifndef WIREGUARD_COOKIE_H
 #define WIREGUARD_COOKIE_H
@@ -22,6 +25,9 @@ enum {
 	WG_SOURCE_BUCKETS = 1024,
 	WG_SOURCE_PER_S = 20,
 	WG_SOURCE_BURST = 20,
+	WG_COOKIES_PER_S = 1000,
+	WG_KNOWN_SOURCES = 32768, /* power of two */
+	WG_KNOWN_S = 60,          /* more than two intervals of an idle client's checks */
 };
 
 #define WG_COOKIE_VALID_US (120 * US_PER_S)
@@ -32,6 +38,11 @@ struct wg_gate_secret {
 	uint8_t bucket_key[16];
 };
 
+/* A source in short; two that share a place lose nothing but their standing. */
+struct wg_known {
+	uint32_t tag, until_s; /* of the gate's own time; 0: none */
+};
+
 struct wg_gate {
 	uint8_t mac1_key[WG_KEY_LEN];   /* of messages to us */
 	uint8_t cookie_key[WG_KEY_LEN]; /* of cookie replies by us */
@@ -39,8 +50,10 @@ struct wg_gate {
 	uint64_t start_us;
 	uint64_t second_us; /* when the running second began */
 	uint32_t in_second;
+	uint64_t cookies_us; /* when the strangers' answers are all there again */
 	/* By hash of the source (IPv6: its /64): when its budget is whole again. */
 	uint64_t full_us[WG_SOURCE_BUCKETS];
+	struct wg_known known[WG_KNOWN_SOURCES];
 };
 
 enum wg_gate_verdict {
@@ -57,6 +70,9 @@ MUST_CHECK bool wg_gate_init(struct wg_gate *gate, struct wg_crypto *c,
 /* Judge an initiation or response of the right size. */
 enum wg_gate_verdict wg_gate_check(struct wg_gate *gate, struct wg_crypto *c, const uint8_t *msg,
 				   size_t len, const struct endpoint *src, uint64_t now_us);
+
+/* A peer has proved to be at @src by other means; good for WG_KNOWN_S. */
+void wg_gate_know(struct wg_gate *gate, const struct endpoint *src, uint64_t now_us);
 
 /* The cookie reply to @msg; false for a library failure. */
 MUST_CHECK bool wg_gate_reply(struct wg_gate *gate, struct wg_crypto *c, const struct rng *rng,

@@ -232,7 +232,7 @@ static bool admit(struct wg *wg, const uint8_t *msg, size_t len, const struct en
 	case WG_GATE_PASS:
 		return true;
 	case WG_GATE_DROP:
-		refused(wg, "MAC or source limit");
+		refused(wg, "MAC or limit");
 		return false;
 	case WG_GATE_COOKIE:
 		break;
@@ -244,6 +244,11 @@ static bool admit(struct wg *wg, const uint8_t *msg, size_t len, const struct en
 		wg->counters.cookies_sent++;
 	}
 	return false;
+}
+
+void wg_source_known(struct wg *wg, const struct endpoint *src, uint64_t now_us)
+{
+	wg_gate_know(&wg->gate, src, now_us);
 }
 
 struct wg_peer *wg_handshake(struct wg *wg, const uint8_t *buf, size_t len,

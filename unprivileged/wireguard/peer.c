@@ -28,7 +28,8 @@ struct wg_message *wg_message_new(struct wg_peer *peer, const uint8_t *msg, size
 	if (!message)
 		return NULL;
 	memcpy(message->bytes, msg, len);
-	message->len = len;
+	message->len = (uint16_t)len;
+	message->made_us = now_us;
 	wg_crypto_begin(c);
 	wg_cookie_stamp(c, peer->public_key, cookie, message->bytes, len);
 	if (!wg_crypto_ok(c)) {
@@ -49,6 +50,76 @@ static struct wg_message *take_message(struct wg_peer *peer)
 	return message;
 }
 
+static void enqueue(struct wg_peer *peer, struct wg_message *message)
+{
+	if (peer->held == WG_HELD_MESSAGES)
+		free(take_message(peer));
+	message->next = NULL;
+	if (peer->tail)
+		peer->tail->next = message;
+	else
+		peer->head = message;
+	peer->tail = message;
+	peer->held++;
+}
+
+/* The peer has the message with this sender index to answer: an initiation of the running attempt,
+ * or a response that no data confirmed. */
+static bool is_unanswered(const struct wg_peer *peer, uint32_t index)
+{
+	const struct wg_session *session = peer->sessions[index % WG_SESSIONS];
+	const struct wg_pending *pending = &peer->pending[peer->latest];
+
+	if (index != peer->last_index)
+		return false;
+	if (pending->active && pending->index == index)
+		return peer->attempt_us != NEVER_US;
+	return session && session->local_index == index && !session->confirmed;
+}
+
+static void forget_said(struct wg_peer *peer)
+{
+	free(peer->said);
+	peer->said = NULL;
+}
+
+static void forget_answered(struct wg_peer *peer)
+{
+	if (peer->said && !is_unanswered(peer, peer->said->index))
+		forget_said(peer);
+}
+
+/* The message that was lent to the caller is on its way. */
+static void retire_polled(struct wg_peer *peer)
+{
+	struct wg_message *message = peer->polled;
+
+	peer->polled = NULL;
+	if (!message || !is_unanswered(peer, message->index)) {
+		free(message);
+		return;
+	}
+	forget_said(peer);
+	peer->said = message;
+}
+
+/* Along a new path. After WG_RETRY_US the other side has begun anew. */
+static void say_again(struct wg_peer *peer, uint64_t now_us)
+{
+	struct wg_message *message;
+
+	retire_polled(peer);
+	message = peer->said;
+	if (!message)
+		return;
+	peer->said = NULL;
+	if (is_unanswered(peer, message->index) && message->sent <= WG_REPEATS &&
+	    now_us < add_us(message->made_us, WG_RETRY_US))
+		enqueue(peer, message);
+	else
+		free(message);
+}
+
 void wg_commit_message(struct wg_peer *peer, struct wg_message *message, uint32_t index)
 {
 	struct reader r = reader_of(message->bytes, message->len);
@@ -58,21 +129,16 @@ void wg_commit_message(struct wg_peer *peer, struct wg_message *message, uint32_
 	peer->last_index = index;
 	peer->cookie_wanted = true;
 	peer->session_counter = (uint8_t)index;
-
-	if (peer->held == WG_HELD_MESSAGES)
-		free(take_message(peer));
-	if (peer->tail)
-		peer->tail->next = message;
-	else
-		peer->head = message;
-	peer->tail = message;
-	peer->held++;
+	message->index = index;
+	forget_said(peer);
+	enqueue(peer, message);
 }
 
 void wg_messages_free(struct wg_peer *peer)
 {
 	free(peer->polled);
 	peer->polled = NULL;
+	forget_said(peer);
 	while (peer->head)
 		free(take_message(peer));
 }
@@ -122,6 +188,7 @@ void wg_commit_session(struct wg_peer *peer, struct wg_session *session, uint64_
 	peer->initiator = session->initiator;
 	peer->established_us = now_us;
 	peer->unanswered_us = NEVER_US;
+	forget_answered(peer);
 }
 
 static void plan_handshake(struct wg_peer *peer, uint64_t due_us)
@@ -152,6 +219,7 @@ static void plan_rekey(struct wg_peer *peer, const struct wg_session *session, u
 static void confirm(struct wg_peer *peer, struct wg_session *session, uint64_t now_us)
 {
 	session->confirmed = true;
+	forget_answered(peer);
 	if (peer->current && peer->current->serial > session->serial)
 		return;
 	/* An answer to our own attempt may still be under way and is then the newer session. */
@@ -205,8 +273,10 @@ size_t wg_seal(struct wg_peer *peer, uint8_t *msg, size_t inner_len, uint64_t no
 void wg_peer_set_path(struct wg_peer *peer, bool has_path, uint64_t now_us)
 {
 	peer->has_path = has_path;
-	if (has_path)
+	if (has_path) {
+		say_again(peer, now_us);
 		return;
+	}
 	peer->due &= ~(unsigned)WG_DUE_INITIATION;
 	/* An attempt without a path would only run out; it starts anew when there is one. */
 	if (peer->attempt_us != NEVER_US) {
@@ -249,6 +319,7 @@ static void drop_old_sessions(struct wg_peer *peer, uint64_t now_us)
 		if (peer->sessions[i] && now_us > peer->sessions[i]->expires_us)
 			drop_session(peer, i);
 	}
+	forget_answered(peer);
 	if (had_current && !peer->current && peer->initiator)
 		plan_handshake(peer, add_us(now_us, peer->jitter_us));
 }
@@ -326,6 +397,7 @@ static bool poll_message(struct wg_peer *peer, struct wg_event *out)
 	if (!peer->head)
 		return false;
 	peer->polled = take_message(peer);
+	peer->polled->sent++;
 	*out = (struct wg_event){
 	    .kind = WG_EVENT_SEND, .data = peer->polled->bytes, .len = peer->polled->len};
 	return true;
@@ -349,8 +421,7 @@ static bool poll_keepalive(struct wg_peer *peer, struct wg_event *out, uint64_t 
 
 bool wg_peer_poll(struct wg_peer *peer, struct wg_event *out, uint64_t now_us)
 {
-	free(peer->polled);
-	peer->polled = NULL;
+	retire_polled(peer);
 	if (peer->due & WG_DUE_EXPIRED) {
 		peer->due = 0;
 		*out = (struct wg_event){.kind = WG_EVENT_EXPIRED};

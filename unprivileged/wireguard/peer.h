@@ -28,9 +28,10 @@ enum {
 	WG_MAX_PEERS = 16384,
 	WG_SLOT_BITS = 14,
 	WG_INDEX_BITS = 24,
-	WG_SESSION_BITS = 8, /* low bits of a session index */
-	WG_HELD_MESSAGES = 128,
-	WG_PENDING = 2, /* initiations that a response may answer */
+	WG_SESSION_BITS = 8,  /* low bits of a session index */
+	WG_HELD_MESSAGES = 4, /* see wg_peer_set_path() */
+	WG_REPEATS = 3,       /* of one message along new paths */
+	WG_PENDING = 2,       /* initiations that a response may answer */
 	WG_MESSAGE_MAX = WG_INITIATION_LEN,
 };
 
@@ -81,7 +82,9 @@ struct wg_pending {
 
 struct wg_message {
 	struct wg_message *next;
-	size_t len;
+	uint64_t made_us;
+	uint32_t index; /* its sender index */
+	uint16_t len, sent;
 	uint8_t bytes[WG_MESSAGE_MAX];
 };
 
@@ -115,6 +118,7 @@ struct wg_peer {
 
 	struct wg_message *head, *tail; /* held or to be polled */
 	struct wg_message *polled;      /* lent to the caller */
+	struct wg_message *said;        /* the last one that went out, while it is unanswered */
 	unsigned held;
 	uint8_t keepalive[WG_SCRATCH + WG_OVERHEAD];
 
@@ -124,6 +128,12 @@ struct wg_peer {
 	struct wg_peer_secret *secret;
 	struct wg_peer *hash_next;
 };
+
+static_assert(sizeof(struct wg_peer) <= WG_PEER_BYTES_IDLE, "as wg.h states it");
+/* Those that wait, the one lent, the one said; and what the allocator adds. */
+static_assert(sizeof(struct wg_peer) + (WG_HELD_MESSAGES + 2) * (sizeof(struct wg_message) + 16) <=
+		  WG_PEER_BYTES_WORST,
+	      "as wg.h states it");
 
 struct wg_slot {
 	struct wg_peer *peer;
@@ -186,7 +196,7 @@ struct wg_message *wg_message_new(struct wg_peer *peer, const uint8_t *msg, size
 				  uint64_t now_us);
 /* A message of ours goes out: its index is used, its MAC1 remembered. Takes @message. */
 void wg_commit_message(struct wg_peer *peer, struct wg_message *message, uint32_t index);
-/* Held messages and the one lent to the caller. */
+/* Held messages, the one lent to the caller and the one that may have to be said again. */
 void wg_messages_free(struct wg_peer *peer);
 /* A handshake is complete on our side. Takes @session. */
 void wg_commit_session(struct wg_peer *peer, struct wg_session *session, uint64_t now_us);

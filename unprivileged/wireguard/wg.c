@@ -201,12 +201,19 @@ static void start_peer(struct wg_peer *peer, uint64_t now_us)
 int wg_peer_add(struct wg *wg, const uint8_t public_key[WG_KEY_LEN], const uint8_t psk[WG_KEY_LEN],
 		void *owner, uint64_t now_us, struct wg_peer **out)
 {
+	return wg_peer_replace(wg, NULL, public_key, psk, owner, now_us, out);
+}
+
+int wg_peer_replace(struct wg *wg, const struct wg_peer *old, const uint8_t public_key[WG_KEY_LEN],
+		    const uint8_t psk[WG_KEY_LEN], void *owner, uint64_t now_us,
+		    struct wg_peer **out)
+{
 	struct wg_peer **bucket = bucket_of(wg, public_key);
 	struct wg_peer_secret *secret = NULL;
-	struct wg_peer *peer = NULL;
+	struct wg_peer *peer = wg_peer_by_key(wg, public_key);
 	int rc;
 
-	if (wg_peer_by_key(wg, public_key) || memcmp(public_key, wg->public_key, WG_KEY_LEN) == 0)
+	if ((peer && peer != old) || memcmp(public_key, wg->public_key, WG_KEY_LEN) == 0)
 		return -EEXIST;
 	if (wg->free_count == 0)
 		return -ENOSPC;
@@ -310,6 +317,8 @@ enum wg_open_result wg_open(struct wg *wg, uint8_t *msg, size_t len, uint64_t no
 		goto refuse;
 	session = wg_session_by_index(wg, rd_le32(&r), peer);
 	counter = rd_le64(&r);
+	if (!session)
+		wg->counters.unknown_index++;
 	if (!session || now_us > session->expires_us || counter >= WG_REJECT_AFTER_MESSAGES ||
 	    !wg_replay_may(&session->replay, counter) ||
 	    !wg_session_open(wg->crypto, session, msg, len, counter))

@@ -38,6 +38,10 @@ enum {
 	WG_REPLAY_WINDOW = 8192,
 	WG_SESSIONS = 8,
 	WG_HANDSHAKES_PER_S = 100,
+	/* Heap that a peer holds beside its sessions and its secret slot: with nothing under way,
+	 * and with all that may wait. */
+	WG_PEER_BYTES_IDLE = 576,
+	WG_PEER_BYTES_WORST = 2048,
 };
 
 struct wg_config {
@@ -63,6 +67,13 @@ const uint8_t *wg_public_key(const struct wg *wg);
 MUST_CHECK int wg_peer_add(struct wg *wg, const uint8_t public_key[WG_KEY_LEN],
 			   const uint8_t psk[WG_KEY_LEN], void *owner, uint64_t now_us,
 			   struct wg_peer **out);
+/*
+ * The same for a peer that takes the place of @old (may be NULL), whose key it may have: the caller
+ * frees @old right afterwards, before anything else happens here. On failure @old is as it was.
+ */
+MUST_CHECK int wg_peer_replace(struct wg *wg, const struct wg_peer *old,
+			       const uint8_t public_key[WG_KEY_LEN], const uint8_t psk[WG_KEY_LEN],
+			       void *owner, uint64_t now_us, struct wg_peer **out);
 void wg_peer_free(struct wg_peer *peer);
 void *wg_peer_owner(const struct wg_peer *peer);
 
@@ -82,6 +93,10 @@ enum wg_msg_type wg_classify(const uint8_t *buf, size_t len);
  */
 struct wg_peer *wg_handshake(struct wg *wg, const uint8_t *buf, size_t len,
 			     const struct endpoint *src, uint64_t now_us);
+
+/* A peer is at @src, as its authentic path checks say: under load it is asked for a cookie always,
+ * strangers only at a limited rate. Good for a minute. */
+void wg_source_known(struct wg *wg, const struct endpoint *src, uint64_t now_us);
 
 /* The cookie reply that wg_handshake() left, to its source; false when there is none. Valid until
  * the next call. */
@@ -113,9 +128,14 @@ size_t wg_seal(struct wg_peer *peer, uint8_t *msg, size_t inner_len, uint64_t no
 bool wg_can_seal(struct wg_peer *peer, uint64_t now_us);
 
 /*
- * A path was nominated (or lost): without one no handshake is started and no timer runs; messages
- * that must go out are held by the peer, 128 at most, oldest overwritten, and come out of
- * wg_peer_poll() in order once there is a path.
+ * A path was nominated, another one than before was, or it was lost. Without one no handshake is
+ * started and no timer runs; messages that must go out are held by the peer, oldest overwritten,
+ * and come out of wg_peer_poll() in order once there is a path. A few are enough: only responses
+ * are made without a path, and of these the other side takes the one to its last initiation or to
+ * the one before. (The reference holds 128.)
+ *
+ * Our last handshake message may have gone along a path that was dead already: as long as it is
+ * unanswered, it comes out of wg_peer_poll() once more for each new path, three times at most.
  */
 void wg_peer_set_path(struct wg_peer *peer, bool has_path, uint64_t now_us);
 
@@ -144,6 +164,7 @@ bool wg_peer_established(const struct wg_peer *peer);
 struct wg_counters {
 	uint64_t handshakes_ok, handshakes_refused, cookies_sent, opened, open_refused, sealed,
 	    seal_refused;
+	uint64_t unknown_index; /* of open_refused: to no session of ours */
 };
 void wg_counters(const struct wg *wg, struct wg_counters *out);
 

@@ -169,7 +169,7 @@ void portal_candidates_event(struct world *w, struct reader *r, enum portal_msg_
 		    0)
 			continue;
 		msg.u.candidates.n++;
-		if (to >= 0 && kind == PORTAL_ICE_CANDIDATES)
+		if (to >= 0 && to != OWN_OTHER && kind == PORTAL_ICE_CANDIDATES)
 			w->allowed[to] = true;
 	}
 	message(w, &msg);

@@ -74,6 +74,39 @@ struct ip_addr world_tunnel_ip(uint8_t family, unsigned int n)
 
 /* --- what the gateway says --- */
 
+static bool covers(const struct world *w, unsigned int client, const struct ip_addr *dst)
+{
+	for (unsigned int k = 0; k < RESOURCES; k++) {
+		const struct grant *g = &w->grants[client][k];
+		struct ip_prefix prefix;
+
+		if (!g->possible ||
+		    (g->expires_at != TUNNEL_NEVER_EXPIRES &&
+		     (g->expires_at <= 0 || (uint64_t)g->expires_at * US_PER_S <= w->wall_us)))
+			continue;
+		if (!world_prefixes[k])
+			return true;
+		BUG_ON(!ip_prefix_parse(&prefix, world_prefixes[k], strlen(world_prefixes[k])));
+		if (ip_prefix_has(&prefix, dst))
+			return true;
+	}
+	return false;
+}
+
+/* What a client gets out of the tunnel: from a resource that it may reach, or from the gateway
+ * itself: an answer to a packet of its own, or the goodbye. */
+static void check_client_packet(const struct world *w, unsigned int client, uint8_t *data,
+				size_t len)
+{
+	struct ip_view view;
+
+	if (ip_parse_packet(&view, data, len, IP_INNER_MTU) != IP_OK)
+		BUG_ON(len != TUNNEL_GOODBYE_LEN);
+	else
+		BUG_ON(!view.is_icmp_error_type && !ip_is_unspecified(&view.src) &&
+		       !ip_is_tunnel(&view.src) && !covers(w, client, &view.src));
+}
+
 static void clients_hear(struct world *w, const uint8_t *data, size_t len)
 {
 	struct endpoint gateway = world_at(HOST_V4, PORT);
@@ -85,12 +118,12 @@ static void clients_hear(struct world *w, const uint8_t *data, size_t len)
 		size_t inner_len;
 
 		memcpy(copy + WG_SCRATCH, data, len);
-		if (wg_classify(data, len) == WG_DATA)
-			(void)wg_open(w->clients[i].wg, copy + WG_SCRATCH, len, w->now_us, &peer,
-				      &inner, &inner_len);
-		else
+		if (wg_classify(data, len) != WG_DATA)
 			(void)wg_handshake(w->clients[i].wg, copy + WG_SCRATCH, len, &gateway,
 					   w->now_us);
+		else if (wg_open(w->clients[i].wg, copy + WG_SCRATCH, len, w->now_us, &peer, &inner,
+				 &inner_len) == WG_OPEN_PACKET)
+			check_client_packet(w, i, inner, inner_len);
 	}
 }
 
@@ -181,25 +214,6 @@ static void flush(void *ctx, const struct txq_batch *batch)
 			   min_size(batch->segment, batch->len - i));
 }
 
-static bool covers(const struct world *w, unsigned int client, const struct ip_addr *dst)
-{
-	for (unsigned int k = 0; k < RESOURCES; k++) {
-		const struct grant *g = &w->grants[client][k];
-		struct ip_prefix prefix;
-
-		if (!g->possible ||
-		    (g->expires_at != TUNNEL_NEVER_EXPIRES &&
-		     (g->expires_at <= 0 || (uint64_t)g->expires_at * US_PER_S <= w->wall_us)))
-			continue;
-		if (!world_prefixes[k])
-			return true;
-		BUG_ON(!ip_prefix_parse(&prefix, world_prefixes[k], strlen(world_prefixes[k])));
-		if (ip_prefix_has(&prefix, dst))
-			return true;
-	}
-	return false;
-}
-
 static void check_tun_packet(const struct world *w, const uint8_t *data, size_t len)
 {
 	uint8_t copy[BUFFER];
@@ -286,6 +300,8 @@ void world_drain(struct world *w)
 	gateway_snapshot(w->g, &s);
 	BUG_ON(s.connections > PLACES || s.clients > PLACES || s.relays > PORTAL_MAX_RELAYS);
 	BUG_ON(s.grants > PLACES * RESOURCES || s.connected > s.connections);
+	BUG_ON(s.idle > s.connected || s.direct + s.relayed != s.connected);
+	BUG_ON(s.held > s.connections * GATEWAY_HELD_PACKETS);
 }
 
 void world_handle(struct world *w, const struct gateway_input *in)
@@ -306,6 +322,12 @@ void world_pass_time(struct world *w, uint64_t us)
 		BUG_ON(++same > SAME_TIME);
 		world_handle(w, &in);
 	}
+}
+
+void world_sleep(struct world *w, uint64_t us)
+{
+	w->now_us += us;
+	w->wall_us += us;
 }
 
 /* --- datagrams --- */
@@ -391,6 +413,12 @@ void world_raw(struct world *w, struct reader *r)
 }
 
 /* --- the network --- */
+
+static bool is_own_address(void *ctx, const struct ip_addr *ip)
+{
+	(void)ctx;
+	return world_ip_index(ip) == OWN_OTHER;
+}
 
 static void lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct factory_lookup *out)
 {
@@ -505,6 +533,7 @@ void world_set_up(struct world *w)
 	cfg.arena = w->arena;
 	cfg.txq = w->txq;
 	cfg.factory = w->factory;
+	cfg.is_own_address = is_own_address;
 	w->g = gateway_new(&cfg, w->now_us);
 	BUG_ON(!w->g);
 	client.arena = w->client_arena;

@@ -22,7 +22,8 @@ enum {
 	BUFFER = 2048,
 	COALESCE = 64,
 	IPS = 12,
-	HOST_V4 = 7, /* index of our own address */
+	OWN_OTHER = 5, /* index of an address of ours that is no candidate of ours */
+	HOST_V4 = 7,   /* index of our own address */
 	HOST_V6 = 8,
 	PORT = 52625,
 	RELAYED_PORT = 50000,
@@ -107,6 +108,8 @@ void world_socket(struct world *w, struct reader *r);
 void world_drain(struct world *w);
 void world_handle(struct world *w, const struct gateway_input *in);
 void world_pass_time(struct world *w, uint64_t us);
+/* The host sleeps: the clock goes on, no timer runs. */
+void world_sleep(struct world *w, uint64_t us);
 
 /* How a client's datagrams come: from which address, directly or through a channel. */
 struct way {

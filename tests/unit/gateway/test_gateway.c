@@ -11,7 +11,9 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "channel.h"
 #include "tunnel/tunnel.h"
+#include "turn/turn.h"
 #include "world.h"
 
 #define LAB   WORLD_LAB
@@ -620,6 +622,8 @@ static void unknown_ids_are_no_ops(void **state)
 			      "\"candidates\":[\"x\"]}");
 	}
 	after = snapshot_of(w);
+	assert_int_equal(after.dropped[GATEWAY_DROP_UNKNOWN_CLIENT], 100);
+	after.dropped[GATEWAY_DROP_UNKNOWN_CLIENT] = 0;
 	assert_memory_equal(&before, &after, sizeof(before));
 	assert_int_equal(w->n_sent, 0);
 }
@@ -645,17 +649,6 @@ static void thousands_of_relays_become_eight(void **state)
 	}
 }
 
-/* ChannelData from the relay. */
-static void by_channel(struct world *w, uint16_t channel, const uint8_t *data, size_t len)
-{
-	uint8_t buf[512] = {(uint8_t)(channel >> 8), (uint8_t)channel, (uint8_t)(len >> 8),
-			    (uint8_t)len};
-
-	assert_true(len + 4 <= sizeof(buf));
-	memcpy(buf + 4, data, len);
-	world_datagram(w, &w->relay, buf, len + 4);
-}
-
 static void cookie_goes_back_through_the_channel_that_the_handshake_came_by(void **state)
 {
 	struct world *w = *state;
@@ -669,7 +662,7 @@ static void cookie_goes_back_through_the_channel_that_the_handshake_came_by(void
 	len = world_initiation(w, initiation, sizeof(initiation));
 	for (int i = 0; i < 120; i++) {
 		w->n_sent = 0;
-		by_channel(w, 0x4000, initiation, len);
+		channel_says(w, TURN_CHANNEL_MIN, initiation, len, 0);
 		for (size_t k = 0; k < w->n_sent; k++) {
 			const struct datagram *d = &w->sent[k];
 
@@ -693,15 +686,10 @@ static void channel_data_keeps_the_channel_refreshed_in_time(void **state)
 	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	world_relay_answers(w);
 	len = world_initiation(w, initiation, sizeof(initiation));
-	by_channel(w, 0x4000, initiation, len);
+	channel_says(w, TURN_CHANNEL_MIN, initiation, len, 0);
 	for (int i = 0; i < 330; i++) {
 		world_step(w, US_PER_S);
-		for (size_t k = 0; k < w->n_sent; k++) {
-			struct stun_msg msg;
-
-			binds += stun_msg_read(&msg, w->sent[k].data, w->sent[k].len) &&
-				 msg.method == STUN_CHANNEL_BIND;
-		}
+		binds += channel_binds(w);
 		world_relay_answers(w);
 	}
 	assert_in_range(binds, 1, 2);

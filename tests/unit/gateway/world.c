@@ -68,11 +68,28 @@ static void lookup(void *ctx, const struct ip_addr *dst, uint32_t scope, struct 
 	out->ifindex = w->net.ifindex;
 }
 
+static bool is_own(void *ctx, const struct ip_addr *ip)
+{
+	const struct world *w = ctx;
+
+	return ip_eq(ip, &w->own);
+}
+
+static void interface_new(struct world *w, struct rng_seeded *seed, uint64_t number, struct wg **wg,
+			  struct wg_peer **peer)
+{
+	struct wg_config cfg = {.max_peers = 1, .unix_us = w->wall_us, .arena = w->arena};
+
+	cfg.rng = rng_from_seed(seed, number);
+	*wg = wg_new(&cfg, w->now_us);
+	assert_non_null(*wg);
+	assert_int_equal(wg_peer_add(*wg, gateway_public_key(w->g), psk, NULL, w->now_us, peer), 0);
+}
+
 static struct world *new_world(uint32_t max_clients, bool roaming)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct gateway_config cfg = {.max_clients = max_clients};
-	struct wg_config client = {.max_peers = 1};
 	struct factory_config factory = {.lookup = lookup, .ctx = w, .tun_name = "tun-firezone"};
 
 	assert_non_null(w);
@@ -88,23 +105,21 @@ static struct world *new_world(uint32_t max_clients, bool roaming)
 	}
 	w->now_us = 5 * US_PER_S;
 	w->wall_us = UINT64_C(1790000000) * US_PER_S;
-	w->arena = secret_arena_new(96 + GATEWAY_SECRETS_PER_CLIENT * max_clients);
+	w->n_slots = 96 + GATEWAY_SECRETS_PER_CLIENT * max_clients;
+	w->arena = secret_arena_new(w->n_slots);
 	w->txq = txq_new(flush, w);
 	w->tun = coalescer_new(256, false, false);
 	cfg.unix_us = w->wall_us;
 	cfg.rng = rng_from_seed(&w->seed, 1);
 	cfg.arena = w->arena;
 	cfg.txq = w->txq;
+	cfg.is_own_address = is_own;
+	cfg.own_address_ctx = w;
 	w->g = gateway_new(&cfg, w->now_us);
-	client.unix_us = w->wall_us;
-	client.rng = rng_from_seed(&w->client_seed, 2);
-	client.arena = w->arena;
-	w->client_wg = wg_new(&client, w->now_us);
 	assert_non_null(w->g);
-	assert_non_null(w->client_wg);
-	assert_int_equal(wg_peer_add(w->client_wg, gateway_public_key(w->g), psk, NULL, w->now_us,
-				     &w->client_peer),
-			 0);
+	interface_new(w, &w->client_seed, 2, &w->client_wg, &w->client_peer);
+	w->who = (struct world_who){CLIENT_ID,   CLIENT_UFRAG,  CLIENT_PWD,         GATEWAY_UFRAG,
+				    GATEWAY_PWD, "100.64.0.10", "fd00:2021:1111::a"};
 	w->relay = ep("203.0.113.7:3478");
 	w->relay6 = ep("[2001:db8::7]:3478");
 	w->relayed = ep("203.0.113.7:50000");
@@ -122,11 +137,44 @@ struct world *world_roaming(uint32_t max_clients)
 	return new_world(max_clients, true);
 }
 
+void world_second(struct world *w, const struct world_who *who, const char *at)
+{
+	w->other.who = *who;
+	w->other.at = ep(at);
+	interface_new(w, &w->other.seed, 4, &w->other.wg, &w->other.peer);
+}
+
+void world_swap(struct world *w)
+{
+	struct world_end now = {
+	    .who = w->who, .wg = w->client_wg, .peer = w->client_peer, .at = w->client};
+
+	w->who = w->other.who;
+	w->client_wg = w->other.wg;
+	w->client_peer = w->other.peer;
+	w->client = w->other.at;
+	w->other.who = now.who;
+	w->other.wg = now.wg;
+	w->other.peer = now.peer;
+	w->other.at = now.at;
+}
+
+void world_restart_client(struct world *w)
+{
+	wg_peer_free(w->client_peer);
+	wg_free(w->client_wg);
+	interface_new(w, &w->client_seed, 100 + w->restarts++, &w->client_wg, &w->client_peer);
+}
+
 void world_free(struct world *w)
 {
 	gateway_free(w->g);
 	wg_peer_free(w->client_peer);
 	wg_free(w->client_wg);
+	wg_peer_free(w->other.peer);
+	wg_free(w->other.wg);
+	/* Nobody has kept a secret. */
+	assert_int_equal(secret_slots_free(w->arena), w->n_slots);
 	coalescer_free(w->tun);
 	txq_free(w->txq);
 	factory_free(w->factory);
@@ -197,12 +245,30 @@ static void take_packets(struct world *w)
 	}
 }
 
+static void around(const struct world *w, bool enter)
+{
+	if (w->around)
+		w->around(enter);
+}
+
+static bool poll(struct world *w, struct gateway_output *out)
+{
+	bool any;
+
+	around(w, true);
+	any = gateway_poll(w->g, out);
+	around(w, false);
+	return any;
+}
+
 void world_look(struct world *w)
 {
 	struct gateway_output out;
 
+	around(w, true);
 	gateway_packets_done(w->g, w->now_us);
-	while (gateway_poll(w->g, &out)) {
+	around(w, false);
+	while (poll(w, &out)) {
 		if (out.kind == GATEWAY_OUT_PORTAL)
 			hear(w, &out.u.portal);
 		if (out.kind == GATEWAY_OUT_TUN) {
@@ -224,7 +290,9 @@ void world_forget(struct world *w)
 
 void world_handle(struct world *w, const struct gateway_input *in)
 {
+	around(w, true);
 	gateway_handle(w->g, in, w->now_us);
+	around(w, false);
 	world_look(w);
 }
 
@@ -326,11 +394,13 @@ static const char *either(const char *text, const char *otherwise)
 
 void world_flow(struct world *w, const struct world_flow *flow)
 {
+	const struct world_who *who = &w->who;
 	const uint8_t *public_key = flow->key ? flow->key : wg_public_key(w->client_wg);
 	char text[2048], key[64], shared[64];
 
 	sodium_bin2base64(key, sizeof(key), public_key, 32, sodium_base64_VARIANT_ORIGINAL);
-	sodium_bin2base64(shared, sizeof(shared), psk, 32, sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(shared, sizeof(shared), flow->psk ? flow->psk : psk, 32,
+			  sodium_base64_VARIANT_ORIGINAL);
 	snprintf(text, sizeof(text),
 		 "{\"ref\":\"r\",\"resource\":{\"type\":\"cidr\",\"id\":\"%s\",\"address\":\"%s\","
 		 "\"name\":\"n\","
@@ -338,12 +408,14 @@ void world_flow(struct world *w, const struct world_flow *flow)
 		 "key\":\"%s\","
 		 "\"ipv4\":\"%s\",\"ipv6\":\"%s\"},\"gateway_ice_credentials\":{\"username\":"
 		 "\"%s"
-		 "\",\"password\":\"%s\"},\"client_ice_credentials\":{\"username\":\"" CLIENT_UFRAG
-		 "\",\"password\":\"" CLIENT_PWD "\"},\"expires_at\":%lld}",
+		 "\",\"password\":\"%s\"},\"client_ice_credentials\":{\"username\":\"%s"
+		 "\",\"password\":\"%s\"},\"expires_at\":%lld}",
 		 either(flow->resource, "31111111-2222-4333-8444-555555555555"),
-		 either(flow->prefix, "10.20.0.0/16"), either(flow->client, CLIENT_ID), key, shared,
-		 either(flow->v4, "100.64.0.10"), either(flow->v6, "fd00:2021:1111::a"),
-		 either(flow->gateway_ufrag, GATEWAY_UFRAG), either(flow->gateway_pwd, GATEWAY_PWD),
+		 either(flow->prefix, "10.20.0.0/16"), either(flow->client, who->id), key, shared,
+		 either(flow->v4, who->v4), either(flow->v6, who->v6),
+		 either(flow->gateway_ufrag, who->gateway_ufrag),
+		 either(flow->gateway_pwd, who->gateway_pwd),
+		 either(flow->client_ufrag, who->ufrag), either(flow->client_pwd, who->pwd),
 		 (long long)flow->expires_at);
 	world_message(w, "authorize_flow", text);
 }
@@ -361,8 +433,8 @@ void world_reject(struct world *w, const char *resource_id)
 
 	snprintf(text, sizeof(text),
 		 "{\"topic\":\"gateway\",\"event\":\"reject_access\",\"payload\":{\"client_id\":"
-		 "\"" CLIENT_ID "\",\"resource_id\":\"%s\"}}",
-		 resource_id);
+		 "\"%s\",\"resource_id\":\"%s\"}}",
+		 w->who.id, resource_id);
 	message(w, text);
 }
 
@@ -372,8 +444,8 @@ void world_client_candidate(struct world *w, const char *candidate)
 
 	snprintf(text, sizeof(text),
 		 "{\"topic\":\"gateway\",\"event\":\"ice_candidates\",\"payload\":{\"client_id\":"
-		 "\"" CLIENT_ID "\",\"candidates\":[\"%s\"]}}",
-		 candidate);
+		 "\"%s\",\"candidates\":[\"%s\"]}}",
+		 w->who.id, candidate);
 	message(w, text);
 }
 
@@ -382,18 +454,26 @@ static const struct endpoint *ours(const struct world *w, const struct endpoint 
 	return theirs->ip.family == IP_V4 ? &w->host : &w->host6;
 }
 
-void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len)
+void world_gro(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len,
+	       size_t segment, uint8_t ecn)
 {
-	static uint8_t buf[TXQ_HEADROOM + WORLD_BUFFER];
+	static uint8_t buf[TXQ_HEADROOM + 4 * WORLD_BUFFER];
 	struct gateway_datagrams in = {
-	    .data = buf + TXQ_HEADROOM, .len = len, .segment = len, .src = *src};
+	    .data = buf + TXQ_HEADROOM, .len = len, .segment = segment, .src = *src, .ecn = ecn};
 
-	assert_true(len <= WORLD_BUFFER);
+	assert_true(len <= sizeof(buf) - TXQ_HEADROOM);
 	memcpy(in.data, data, len);
 	in.dst = *ours(w, src);
+	around(w, true);
 	gateway_udp_in(w->g, &in, 1, w->tun, w->now_us);
+	around(w, false);
 	w->now_us += LAG_US;
 	world_look(w);
+}
+
+void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len)
+{
+	world_gro(w, src, data, len, len, 0);
 }
 
 static void relay_answer(struct world *w, const struct endpoint *relay, const struct stun_msg *msg)
@@ -444,13 +524,13 @@ void world_relay_answers(struct world *w)
 	w->n_sent = 0;
 }
 
-size_t world_check(uint8_t *buf, size_t cap, struct stun_txid *txid, const char *ufrag,
-		   const char *pwd, bool nominate)
+size_t world_check(const struct world *w, uint8_t *buf, size_t cap, struct stun_txid *txid,
+		   const char *ufrag, const char *pwd, bool nominate)
 {
 	char username[64];
 	struct stun_builder b;
 
-	snprintf(username, sizeof(username), "%s:" CLIENT_UFRAG, ufrag);
+	snprintf(username, sizeof(username), "%s:%s", ufrag, w->who.ufrag);
 	randombytes_buf(txid, sizeof(*txid));
 	stun_begin(&b, buf, cap, STUN_BINDING, STUN_REQUEST, txid);
 	stun_put_bytes(&b, STUN_ATTR_USERNAME, username, strlen(username));
@@ -469,7 +549,7 @@ bool world_check_from(struct world *w, const struct endpoint *src, const char *u
 	struct stun_builder b;
 	struct stun_msg msg;
 	uint8_t buf[256];
-	size_t len = world_check(buf, sizeof(buf), &txid, ufrag, pwd, nominate);
+	size_t len = world_check(w, buf, sizeof(buf), &txid, ufrag, pwd, nominate);
 	bool answered = false;
 
 	w->n_sent = 0;
@@ -487,7 +567,7 @@ bool world_check_from(struct world *w, const struct endpoint *src, const char *u
 			stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &msg.txid);
 			stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &to);
 			len =
-			    stun_finish(&b, (const uint8_t *)CLIENT_PWD, strlen(CLIENT_PWD), true);
+			    stun_finish(&b, (const uint8_t *)w->who.pwd, strlen(w->who.pwd), true);
 			world_datagram(w, src, buf, len);
 		}
 	}
@@ -496,7 +576,7 @@ bool world_check_from(struct world *w, const struct endpoint *src, const char *u
 
 bool world_client_check(struct world *w, bool nominate)
 {
-	return world_check_from(w, &w->client, GATEWAY_UFRAG, GATEWAY_PWD, nominate);
+	return world_check_from(w, &w->client, w->who.gateway_ufrag, w->who.gateway_pwd, nominate);
 }
 
 /* Give the client's interface what was sent to the client. */
@@ -523,6 +603,14 @@ static void client_speaks(struct world *w)
 	while (wg_peer_poll(w->client_peer, &event, w->now_us))
 		if (event.kind == WG_EVENT_SEND)
 			world_datagram(w, &w->client, event.data, event.len);
+}
+
+void world_client_turn(struct world *w)
+{
+	wg_peer_timeout(w->client_peer, w->now_us);
+	(void)client_hears(w);
+	w->n_sent = 0;
+	client_speaks(w);
 }
 
 bool world_handshake(struct world *w)
@@ -562,44 +650,69 @@ size_t world_initiation(struct world *w, uint8_t *out, size_t cap)
 	return len;
 }
 
-void world_connect(struct world *w)
+void world_connect_client(struct world *w)
 {
-	world_init(w, true);
-	world_relay_answers(w);
-	world_relay_answers(w);
+	char text[128], at[IP_TEXT_MAX];
+
+	world_forget(w);
 	world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
 	world_forget(w);
-	world_client_candidate(
-	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
+	ip_format(&w->client.ip, at);
+	snprintf(text, sizeof(text),
+		 "candidate:1 1 udp 1686109951 %s %u typ srflx raddr 0.0.0.0 rport 0", at,
+		 w->client.port);
+	world_client_candidate(w, text);
 	assert_true(world_client_check(w, false));
 	assert_true(world_client_check(w, true));
 	assert_true(world_handshake(w));
 	world_forget(w);
 }
 
-void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t dst[4],
-		uint8_t type)
+void world_connect(struct world *w)
+{
+	world_init(w, true);
+	world_relay_answers(w);
+	world_relay_answers(w);
+	world_connect_client(w);
+}
+
+static uint16_t ones_complement(uint32_t sum)
+{
+	return (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+}
+
+void world_big_ping(uint8_t *out, size_t len, const uint8_t src[4], const uint8_t dst[4],
+		    uint8_t type, uint8_t tos, bool fragment)
 {
 	uint32_t sum = 0;
+	uint16_t check;
 
-	memset(out, 0, WORLD_PING_LEN);
+	memset(out, 0, len);
 	out[0] = 0x45;
-	out[3] = WORLD_PING_LEN;
+	out[1] = tos;
+	out[2] = (uint8_t)(len >> 8);
+	out[3] = (uint8_t)len;
+	out[6] = fragment ? 0x20 : 0;
 	out[8] = 64;
 	out[9] = 1;
 	memcpy(out + 12, src, 4);
 	memcpy(out + 16, dst, 4);
 	for (int i = 0; i < 20; i += 2)
 		sum += (uint32_t)(out[i] << 8 | out[i + 1]);
-	sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
-	out[10] = (uint8_t)(sum >> 8);
-	out[11] = (uint8_t)sum;
+	check = ones_complement(sum);
+	out[10] = (uint8_t)(check >> 8);
+	out[11] = (uint8_t)check;
 	out[20] = type;
 	out[25] = 9; /* identifier */
-	sum = (uint32_t)((type << 8) + 9);
-	sum = ~sum & 0xffff;
-	out[22] = (uint8_t)(sum >> 8);
-	out[23] = (uint8_t)sum;
+	check = ones_complement((uint32_t)((type << 8) + 9));
+	out[22] = (uint8_t)(check >> 8);
+	out[23] = (uint8_t)check;
+}
+
+void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t dst[4],
+		uint8_t type)
+{
+	world_big_ping(out, WORLD_PING_LEN, src, dst, type, 0, false);
 }
 
 void world_from_client(struct world *w, const uint8_t *packet, size_t len)
@@ -619,7 +732,9 @@ void world_from_tun(struct world *w, uint8_t *packet, size_t len)
 	struct vnet_hdr hdr = {.flags = 0};
 
 	w->n_sent = 0;
+	around(w, true);
 	gateway_tun_in(w->g, &hdr, packet, len, w->now_us);
+	around(w, false);
 	w->now_us += LAG_US;
 	world_look(w);
 }

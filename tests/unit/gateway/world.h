@@ -34,20 +34,40 @@ struct datagram {
 	size_t len;
 };
 
+/* A client as the portal knows it. */
+struct world_who {
+	const char *id, *ufrag, *pwd, *gateway_ufrag, *gateway_pwd, *v4, *v6;
+};
+
+/* A client's end: its interface and where it sends from. */
+struct world_end {
+	struct world_who who;
+	struct wg *wg;
+	struct wg_peer *peer;
+	struct endpoint at;
+	struct rng_seeded seed;
+};
+
 struct world {
 	struct gateway *g;
 	struct txq *txq;
 	struct secret_arena *arena;
+	size_t n_slots; /* of the arena */
 	struct coalescer *tun;
 	struct factory *factory; /* NULL unless the world began with world_roaming() */
 	struct rng_seeded factory_seed;
 	struct world_net net;
 	unsigned int lookups;
 	struct rng_seeded seed, client_seed;
+	unsigned int restarts;
 	struct wg *client_wg; /* the client's end */
 	struct wg_peer *client_peer;
+	struct world_who who;
+	struct world_end other; /* a second client, if there is one */
 	uint64_t now_us, wall_us;
-	bool mute_relay; /* the relay answers nothing */
+	bool mute_relay;            /* the relay answers nothing */
+	void (*around)(bool enter); /* each call on the gateway, if there is somebody who counts */
+	struct ip_addr own;         /* an address of the host's that no candidate of ours names */
 	struct datagram sent[WORLD_MAX_SENT];
 	size_t n_sent;
 	uint8_t packets[WORLD_MAX_PACKETS][WORLD_BUFFER];
@@ -65,6 +85,13 @@ struct world {
 };
 
 struct world *world_new(void);
+/* A second client, which keeps quiet until the two change places. */
+void world_second(struct world *w, const struct world_who *who, const char *at);
+void world_swap(struct world *w);
+/* The client's program begins anew; its key is another one. */
+void world_restart_client(struct world *w);
+/* The active client's flow, candidate, path and session. */
+void world_connect_client(struct world *w);
 /* With a route cache that asks w->net. */
 struct world *world_roaming(uint32_t max_clients);
 void world_free(struct world *w);
@@ -83,8 +110,9 @@ void world_reject(struct world *w, const char *resource_id);
 
 /* The same with members of the client's choice; NULL: as world_authorize() has them. */
 struct world_flow {
-	const char *client, *resource, *prefix, *v4, *v6, *gateway_ufrag, *gateway_pwd;
-	const uint8_t *key; /* 32 bytes */
+	const char *client, *resource, *prefix, *v4, *v6, *gateway_ufrag, *gateway_pwd,
+	    *client_ufrag, *client_pwd;
+	const uint8_t *key, *psk; /* 32 bytes */
 	int64_t expires_at;
 };
 void world_flow(struct world *w, const struct world_flow *flow);
@@ -108,8 +136,8 @@ bool world_client_check(struct world *w, bool nominate);
 bool world_check_from(struct world *w, const struct endpoint *src, const char *ufrag,
 		      const char *pwd, bool nominate);
 /* The client's check as bytes. */
-size_t world_check(uint8_t *buf, size_t cap, struct stun_txid *txid, const char *ufrag,
-		   const char *pwd, bool nominate);
+size_t world_check(const struct world *w, uint8_t *buf, size_t cap, struct stun_txid *txid,
+		   const char *ufrag, const char *pwd, bool nominate);
 
 /* Handshake of the client, confirmation included; true if the gateway answered. */
 bool world_handshake(struct world *w);
@@ -121,12 +149,20 @@ void world_connect(struct world *w);
 void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t dst[4],
 		uint8_t type);
 
+/* The same of @len bytes in all. */
+void world_big_ping(uint8_t *out, size_t len, const uint8_t src[4], const uint8_t dst[4],
+		    uint8_t type, uint8_t tos, bool fragment);
+
 /* An inner packet from the client; one towards it from the TUN. */
 void world_from_client(struct world *w, const uint8_t *packet, size_t len);
 void world_from_tun(struct world *w, uint8_t *packet, size_t len);
 
 /* Opens what went to the client as WireGuard data; false when there is none. */
 bool world_client_receives(struct world *w, uint8_t *packet, size_t *len);
+
+/* The client's interface hears what was sent to it and says what is due; what follows from that is
+ * in w->sent. */
+void world_client_turn(struct world *w);
 
 /* The client's next handshake initiation as bytes. */
 size_t world_initiation(struct world *w, uint8_t *out, size_t cap);
@@ -136,6 +172,10 @@ bool world_heard(const struct world *w, bool invalidated, const char *part);
 
 /* Any input, and what comes of it. */
 void world_handle(struct world *w, const struct gateway_input *in);
+
+/* Buffers as GRO gives them: datagrams of @segment bytes. */
+void world_gro(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len,
+	       size_t segment, uint8_t ecn);
 
 /* A datagram at the gateway's socket. */
 void world_datagram(struct world *w, const struct endpoint *src, const uint8_t *data, size_t len);

@@ -55,6 +55,7 @@ static void clear(struct peer *peer)
 	peer->n_sent = 0;
 	peer->n_announced = 0;
 	peer->n_selected = 0;
+	peer->n_unselected = 0;
 	peer->n_states = 0;
 }
 
@@ -70,9 +71,16 @@ static void collect_message(struct peer *peer, const struct ice_output *out)
 	assert_true(stun_msg_read(&sent->msg, sent->data, sent->len));
 }
 
+static bool same_path(const struct ice_path *a, const struct ice_path *b)
+{
+	return endpoint_eq(&a->local, &b->local) && endpoint_eq(&a->remote, &b->remote) &&
+	       a->via_relay == b->via_relay;
+}
+
 static void collect(struct peer *peer)
 {
 	struct ice_output out;
+	struct ice_path path;
 
 	while (ice_poll(peer->ice, &out)) {
 		switch (out.kind) {
@@ -84,10 +92,16 @@ static void collect(struct peer *peer)
 			peer->announced[peer->n_announced++] = out.u.announce;
 			break;
 		case ICE_OUTPUT_SELECTED:
+			assert_true(!peer->told_path ||
+				    !same_path(&peer->selected, &out.u.selected));
 			peer->selected = out.u.selected;
+			peer->told_path = true;
 			peer->n_selected++;
 			break;
 		case ICE_OUTPUT_UNSELECTED:
+			assert_true(peer->told_path);
+			peer->told_path = false;
+			peer->n_unselected++;
 			break;
 		case ICE_OUTPUT_STATE:
 			assert_true(peer->n_states < ARRAY_LEN(peer->states));
@@ -96,6 +110,8 @@ static void collect(struct peer *peer)
 		}
 	}
 	assert_true(ice_deadline(peer->ice) > peer->now_us);
+	if (ice_state_of(peer->ice) != ICE_FAILED)
+		assert_int_equal(ice_selected(peer->ice, &path), peer->told_path);
 }
 
 static void step(struct peer *peer, const struct ice_input *in)
@@ -164,7 +180,7 @@ void peer_remote(struct peer *peer, bool add, enum candidate_kind kind, const ch
 }
 
 static void receive(struct peer *peer, const uint8_t *buf, size_t len, const struct endpoint *src,
-		    const struct endpoint *dst)
+		    const struct endpoint *dst, bool owned)
 {
 	struct stun_msg msg;
 	struct ice_input in = {.kind = ICE_INPUT_STUN};
@@ -176,6 +192,7 @@ static void receive(struct peer *peer, const uint8_t *buf, size_t len, const str
 	in.u.stun.len = len;
 	in.u.stun.src = *src;
 	in.u.stun.dst = *dst;
+	in.u.stun.owned = owned;
 	peer_feed(peer, &in);
 }
 
@@ -200,7 +217,8 @@ void peer_check(struct peer *peer, const struct peer_check *check)
 			     check->priority ? check->priority : PEER_PRIORITY);
 	if (check->use_candidate)
 		stun_put_bytes(&b, STUN_ATTR_USE_CANDIDATE, "", 0);
-	receive(peer, buf, stun_finish(&b, (const uint8_t *)key, strlen(key), true), &src, &dst);
+	receive(peer, buf, stun_finish(&b, (const uint8_t *)key, strlen(key), true), &src, &dst,
+		check->owned);
 }
 
 void peer_checks(struct peer *peer, const char *src, const char *dst, bool use_candidate)
@@ -221,7 +239,8 @@ void peer_answer_as(struct peer *peer, struct peer_sent sent, const char *src, c
 	key = key ? key : PEER_PWD;
 	stun_begin(&b, buf, sizeof(buf), STUN_BINDING, STUN_SUCCESS, &sent.msg.txid);
 	stun_put_xor_address(&b, STUN_ATTR_XOR_MAPPED_ADDRESS, &sent.path.local);
-	receive(peer, buf, stun_finish(&b, (const uint8_t *)key, strlen(key), true), &from, &to);
+	receive(peer, buf, stun_finish(&b, (const uint8_t *)key, strlen(key), true), &from, &to,
+		false);
 }
 
 void peer_answer(struct peer *peer, struct peer_sent sent)
@@ -324,6 +343,14 @@ int peer_setup_host(void **state)
 	int rc = peer_setup(state);
 
 	peer_local(*state, true, CANDIDATE_HOST, OUR_HOST, OUR_HOST);
+	return rc;
+}
+
+int peer_setup_signalled(void **state)
+{
+	int rc = peer_setup_host(state);
+
+	peer_remote(*state, true, CANDIDATE_RELAY, "192.0.2.200:1");
 	return rc;
 }
 

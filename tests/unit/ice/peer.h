@@ -45,7 +45,8 @@ struct peer {
 	struct candidate announced[ICE_MAX_LOCAL];
 	size_t n_announced;
 	struct ice_path selected;
-	unsigned n_selected;
+	unsigned n_selected, n_unselected;
+	bool told_path; /* the newest of all these news, of earlier steps too */
 	enum ice_state states[4];
 	unsigned n_states;
 };
@@ -55,7 +56,7 @@ struct peer_check {
 	const char *src, *dst;
 	const struct stun_txid *txid; /* NULL: a fresh one */
 	uint32_t priority;            /* 0: PEER_PRIORITY */
-	bool use_candidate, controlled, no_priority;
+	bool use_candidate, controlled, no_priority, owned;
 	const char *username, *key; /* NULL: the right ones */
 };
 
@@ -106,6 +107,8 @@ void peer_assert_path(const struct peer *peer, const char *local, const char *re
 /* For cmocka: a peer in *state, and one whose host candidate the agent has. */
 int peer_setup(void **state);
 int peer_setup_host(void **state);
+/* The same, and the peer has signalled a candidate that leads nowhere. */
+int peer_setup_signalled(void **state);
 int peer_teardown(void **state);
 
 #endif

@@ -189,12 +189,11 @@ static void three_checks_elsewhere_outweigh_the_better_pair(void **state)
 	signal_all(peer);
 	nominate(peer, A);
 	nominate(peer, B);
-	plain(peer, A);
-	plain(peer, B);
-	plain(peer, B);
+	answering(peer, A);
+	answering(peer, B);
+	answering(peer, B);
 	peer_assert_path(peer, OUR_HOST, A);
-	plain(peer, B);
-	assert_int_equal(peer->n_selected, 1);
+	answering(peer, B);
 	peer_assert_path(peer, OUR_HOST, B);
 }
 
@@ -251,10 +250,17 @@ static void single_lost_checks_move_nothing(void **state)
 	signal_all(peer);
 	nominate(peer, B);
 	nominate(peer, A);
-	peer_run_answering_ms(peer, 60000);
-	peer_run_ms(peer, 31000);
-	peer_checks(peer, A, OUR_HOST, false);
-	peer_assert_path(peer, OUR_HOST, A);
+	for (unsigned i = 0; i < 40; i++) {
+		answering(peer, A);
+		peer_run_answering_ms(peer, 1500);
+	}
+	/* Thirty seconds: two of our checks, both lost. */
+	for (unsigned i = 0; i < 20; i++) {
+		peer_run_ms(peer, 1499);
+		peer_wait_ms(peer, 1);
+		peer_checks(peer, A, OUR_HOST, false);
+		peer_assert_path(peer, OUR_HOST, A);
+	}
 }
 
 static void repeated_transactions_outweigh_nothing(void **state)
@@ -268,7 +274,7 @@ static void repeated_transactions_outweigh_nothing(void **state)
 	nominate(peer, B);
 	plain(peer, A);
 	for (unsigned i = 0; i < 10; i++) {
-		peer_wait_ms(peer, 500);
+		peer_run_answering_ms(peer, 500);
 		peer_check(peer, &check);
 		assert_non_null(peer_reply(peer));
 		peer_assert_path(peer, OUR_HOST, A);
@@ -294,12 +300,11 @@ static void only_nominated_pairs_outweigh(void **state)
 	signal_all(peer);
 	nominate(peer, A);
 	nominate(peer, B);
-	plain(peer, A);
-	plain(peer, C);
-	plain(peer, C);
-	plain(peer, B);
-	plain(peer, C);
-	assert_int_equal(peer->n_selected, 0);
+	answering(peer, A);
+	answering(peer, C);
+	answering(peer, C);
+	answering(peer, B);
+	answering(peer, C);
 	peer_assert_path(peer, OUR_HOST, A);
 }
 
@@ -360,7 +365,9 @@ static void withdrawn_path_falls_back_to_the_next_nominated_one(void **state)
 	/* Not verified so far, but there is nothing better. */
 	assert_int_equal(peer->n_selected, 1);
 	peer_assert_path(peer, OUR_HOST, B);
+	assert_int_equal(peer->n_unselected, 0);
 	peer_remote(peer, false, CANDIDATE_SRFLX, B);
+	assert_int_equal(peer->n_unselected, 1);
 	assert_false(ice_selected(peer->ice, &path));
 	assert_int_equal(ice_state_of(peer->ice), ICE_CHECKING);
 }

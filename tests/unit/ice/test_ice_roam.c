@@ -201,7 +201,7 @@ static void pairs_that_are_left_begin_a_new_ladder(void **state)
 
 	two_paths(peer, true);
 	peer_run_answering_ms(peer, 60000);
-	peer_run_ms(peer, 5000); /* no more answers */
+	peer_run_ms(peer, 1000); /* no more answers */
 	assert_true(peer_count_to(peer, A) <= 1);
 	peer_local(peer, false, CANDIDATE_HOST, HOST6, HOST6);
 	roam(peer, ICE_PATH_LOST);

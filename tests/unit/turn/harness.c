@@ -226,14 +226,20 @@ void harness_answer(struct harness *h, const struct sent *request, const struct 
 	harness_deliver(h, how->from ? how->from : from, bytes, len);
 }
 
+void harness_answer_binding(struct harness *h, const struct sent *binding)
+{
+	bool v4 = binding->dst.ip.family == IP_V4;
+
+	ANSWER(h, binding, .unsigned_ = true, .no_lifetime = true,
+	       .mapped = v4 ? "198.51.100.4:52625" : "[2001:db8:2::4]:52625");
+}
+
 void harness_make_ready(struct harness *h)
 {
 	const struct sent *binding = harness_last_of(h, STUN_BINDING);
 
 	h->now_us += MS(1);
-	ANSWER(h, binding, .unsigned_ = true, .no_lifetime = true,
-	       .mapped = binding->dst.ip.family == IP_V4 ? "198.51.100.4:52625"
-							 : "[2001:db8:1::2]:52625");
+	harness_answer_binding(h, binding);
 	h->now_us += MS(1);
 	ANSWER(h, harness_last_of(h, STUN_ALLOCATE), .code = 401, .nonce = "nonce-1",
 	       .realm = "firezone");

@@ -75,6 +75,9 @@ struct answer {
 void harness_answer(struct harness *h, const struct sent *request, const struct answer *how);
 #define ANSWER(h, request, ...) harness_answer((h), (request), &(struct answer){__VA_ARGS__})
 
+/* With what no NAT has changed since harness_make_ready(). */
+void harness_answer_binding(struct harness *h, const struct sent *binding);
+
 /* To our local address of the source's family. */
 void harness_deliver(struct harness *h, const char *from, const uint8_t *bytes, size_t len);
 

@@ -220,11 +220,11 @@ static void other_error_to_allocate_suspends_until_a_refresh_from_outside(void *
 
 		harness_bind(h, peer, 1);
 		ANSWER(h, harness_last(h, 0), .code = codes[i]);
+		assert_int_equal(turn_standing(h->turn), TURN_REFUSED);
 		harness_forget(h);
 		harness_bind(h, peer, 1);
-		harness_run(h, S(100));
+		harness_run(h, S(14));
 		assert_int_equal(h->sent_count, 0);
-		assert_true(turn_deadline(h->turn) == NEVER_US);
 		harness_event(h, TURN_INPUT_REFRESH);
 		assert_int_equal(h->sent_count, 1);
 		harness_make_ready(h);
@@ -232,6 +232,30 @@ static void other_error_to_allocate_suspends_until_a_refresh_from_outside(void *
 		assert_int_equal(harness_out(h, peer), 0);
 		harness_free(h);
 	}
+}
+
+static void suspended_relay_tries_again_by_itself_less_and_less_often(void **state)
+{
+	struct harness *h = allocating();
+	uint64_t least_us = S(15);
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		uint64_t refused_us = h->now_us;
+
+		ANSWER(h, harness_last(h, 0), .code = 486);
+		harness_forget(h);
+		while (h->sent_count == 0)
+			harness_run_to(h, turn_deadline(h->turn));
+		assert_in_range(h->now_us - refused_us, least_us, least_us * 5 / 4);
+		least_us = min_u64(2 * least_us, S(480));
+		ANSWER(h, harness_last(h, 0), .unsigned_ = true, .no_lifetime = true,
+		       .mapped = "198.51.100.4:52625");
+		assert_true(is(h, STUN_ALLOCATE));
+	}
+	ANSWER(h, harness_last(h, 0), .lifetime_s = 600, .relayed_v4 = "192.0.2.10:50000");
+	assert_int_equal(turn_standing(h->turn), TURN_STANDS);
+	harness_free(h);
 }
 
 static void other_error_to_channel_bind_forgets_the_number(void **state)
@@ -545,6 +569,7 @@ int main(void)
 	    cmocka_unit_test(signed_437_to_channel_bind_allocates_and_binds_the_peer_again),
 	    cmocka_unit_test(signed_420_drops_the_relay),
 	    cmocka_unit_test(other_error_to_allocate_suspends_until_a_refresh_from_outside),
+	    cmocka_unit_test(suspended_relay_tries_again_by_itself_less_and_less_often),
 	    cmocka_unit_test(other_error_to_channel_bind_forgets_the_number),
 	    cmocka_unit_test(other_error_to_refresh_is_not_repeated_at_once),
 	    cmocka_unit_test(error_to_a_keepalive_counts_as_life),

@@ -368,6 +368,29 @@ static void loss_is_survived_or_the_relay_is_dropped(void **state)
 	assert_true(ready >= 280);
 }
 
+/* One datagram in ten each way, and a peer that has gone: asked again and again, never given up. */
+static void heavy_loss_under_traffic_costs_no_relay(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		struct path *p = path_new(seed % 2 == 0);
+
+		run(p, S(1));
+		assert_true(is_ready(p));
+		p->relay.rng = rng_from_seed(&p->relay.seed, seed);
+		p->relay.loss_percent = 10;
+		harness_bind(p->h, "203.0.113.7:40000", 1);
+		for (int i = 0; i < 6000; i++) {
+			if (harness_out(p->h, "203.0.113.7:40000") == 0)
+				harness_bind(p->h, "203.0.113.7:40000", 1);
+			run(p, MS(200));
+		}
+		assert_true(is_ready(p));
+		assert_int_equal(p->h->dropped, 0);
+		path_free(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +403,7 @@ int main(void)
 	    cmocka_unit_test(stale_nonce_costs_a_channel_one_round_trip),
 	    cmocka_unit_test(wrong_password_on_a_standard_relay_drops_it_after_eight_seconds),
 	    cmocka_unit_test(loss_is_survived_or_the_relay_is_dropped),
+	    cmocka_unit_test(heavy_loss_under_traffic_costs_no_relay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,14 +240,34 @@ static void outage_of_eight_seconds_costs_no_allocation(void **state)
 	struct harness *h = ready(harness_v4, NULL);
 
 	(void)state;
-	harness_run(h, S(25) + S(8));
-	assert_int_equal(harness_count(h, STUN_BINDING), 4);
-	harness_run(h, MS(200));
-	assert_int_equal(harness_count(h, STUN_BINDING), 5);
-	answer_binding(h);
-	assert_int_equal(h->lost_count + h->dropped, 0);
-	harness_run(h, S(25)); /* and the next one */
-	assert_int_equal(harness_count(h, STUN_BINDING), 10);
+	for (int i = 0; i < 2; i++) { /* and the next one */
+		harness_run(h, S(25) + S(8));
+		harness_forget(h);
+		harness_run(h, MS(900));
+		assert_int_equal(harness_count(h, STUN_BINDING), 1);
+		ANSWER(h, harness_last_of(h, STUN_BINDING), .unsigned_ = true,
+		       .mapped = "198.51.100.4:52625");
+		assert_int_equal(h->lost_count + h->dropped, 0);
+		assert_int_equal(turn_standing(h->turn), TURN_STANDS);
+	}
+	assert_true(is_ready(h));
+	harness_free(h);
+}
+
+/* The same with traffic, which is noticed much sooner. */
+static void outage_of_eight_seconds_under_traffic_costs_no_allocation(void **state)
+{
+	struct harness *h = ready(harness_v4, NULL);
+
+	(void)state;
+	for (int i = 0; i < 800; i++) {
+		assert_int_equal(harness_out(h, PEER), 0x4000);
+		harness_run(h, MS(10));
+	}
+	assert_int_equal(turn_standing(h->turn), TURN_SILENT);
+	harness_forget(h);
+	harness_run(h, MS(900));
+	assert_int_equal(harness_count(h, STUN_BINDING), 1);
 	answer_binding(h);
 	assert_int_equal(h->lost_count + h->dropped, 0);
 	assert_true(is_ready(h));
@@ -303,6 +323,7 @@ int main(void)
 	    cmocka_unit_test(dead_address_voids_what_was_learnt_on_it),
 	    cmocka_unit_test(roam_in_the_midst_of_allocating_starts_over),
 	    cmocka_unit_test(outage_of_eight_seconds_costs_no_allocation),
+	    cmocka_unit_test(outage_of_eight_seconds_under_traffic_costs_no_allocation),
 	    cmocka_unit_test(second_silent_series_ends_the_allocation_whatever_else_is_answered),
 	    cmocka_unit_test(nothing_is_given_up_while_the_host_is_away),
 	};

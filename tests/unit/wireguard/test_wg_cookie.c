@@ -216,6 +216,50 @@ static void forged_messages_do_not_spend_a_sources_budget(void **state)
 	assert_int_equal(check(r, &src), WG_GATE_PASS);
 }
 
+static void gate_answers_strangers_at_a_limited_rate(void **state)
+{
+	struct rig *r = *state;
+	int answered = 0;
+
+	fill_second(r);
+	for (int i = 0; i < 5 * WG_COOKIES_PER_S; i++) {
+		struct endpoint src = test_source((uint8_t)i);
+
+		answered += check(r, &src) == WG_GATE_COOKIE;
+	}
+	assert_int_equal(answered, WG_COOKIES_PER_S);
+}
+
+static void gate_answers_a_known_source_whatever_strangers_do(void **state)
+{
+	struct rig *r = *state;
+	struct endpoint known = test_source(1), stranger = test_source(2);
+	struct endpoint port = known;
+
+	port.port++;
+	fill_second(r);
+	wg_gate_know(&r->gate, &known, r->now_us);
+	while (check(r, &stranger) == WG_GATE_COOKIE)
+		;
+	assert_int_equal(check(r, &known), WG_GATE_COOKIE);
+	assert_int_equal(check(r, &port), WG_GATE_DROP);
+	stamp_cookie(r, &known);
+	assert_int_equal(check(r, &known), WG_GATE_PASS);
+}
+
+static void gate_forgets_a_known_source_after_a_minute(void **state)
+{
+	struct rig *r = *state;
+	struct endpoint known = test_source(1), stranger = test_source(2);
+
+	wg_gate_know(&r->gate, &known, r->now_us);
+	r->now_us += WG_KNOWN_S * US_PER_S;
+	fill_second(r);
+	while (check(r, &stranger) == WG_GATE_COOKIE)
+		;
+	assert_int_equal(check(r, &known), WG_GATE_DROP);
+}
+
 #define GATE(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -229,6 +273,9 @@ int main(void)
 	    GATE(gate_refuses_a_cookie_of_the_last_epoch),
 	    GATE(gate_limits_a_proven_source_and_refills_it),
 	    GATE(gate_counts_a_v6_site_as_one_source),
+	    GATE(gate_answers_strangers_at_a_limited_rate),
+	    GATE(gate_answers_a_known_source_whatever_strangers_do),
+	    GATE(gate_forgets_a_known_source_after_a_minute),
 	    GATE(forged_messages_do_not_spend_a_sources_budget),
 	};
 

@@ -231,7 +231,7 @@ static void response_is_held_until_there_is_a_path(void **state)
 	assert_true(wg_peer_established(gateway));
 }
 
-static void held_messages_lose_the_oldest_beyond_128(void **state)
+static void held_messages_lose_the_oldest_when_there_are_many(void **state)
 {
 	struct pair *p = *state;
 	struct wg_peer *gateway = p->side[GATEWAY].peer;
@@ -254,6 +254,124 @@ static void held_messages_lose_the_oldest_beyond_128(void **state)
 		assert_int_equal(datagram_bytes(&d)[8], (uint8_t)(responses + 3));
 	}
 	assert_int_equal(responses, WG_HELD_MESSAGES);
+}
+
+/* The client's initiation reaches the gateway, whose answer goes along a path that is dead. */
+static void lose_a_response(struct pair *p, struct datagram *lost)
+{
+	struct datagram d;
+
+	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
+	side_expect(p, CLIENT, WG_INITIATION, &d);
+	assert_true(side_take(p, GATEWAY, &d));
+	side_expect(p, GATEWAY, WG_RESPONSE, lost);
+	side_expect_silence(p, GATEWAY);
+}
+
+static void unanswered_response_goes_along_each_new_path_three_times_at_most(void **state)
+{
+	struct pair *p = *state;
+	struct wg_peer *gateway = p->side[GATEWAY].peer;
+	struct datagram lost, d;
+
+	lose_a_response(p, &lost);
+	for (int i = 0; i < WG_REPEATS; i++) {
+		wg_peer_set_path(gateway, true, p->now_us);
+		side_expect(p, GATEWAY, WG_RESPONSE, &d);
+		assert_int_equal(d.len, lost.len);
+		assert_memory_equal(datagram_bytes(&d), datagram_bytes(&lost), d.len);
+		side_expect_silence(p, GATEWAY);
+	}
+	wg_peer_set_path(gateway, true, p->now_us);
+	side_expect_silence(p, GATEWAY);
+	/* The last one establishes the session. */
+	assert_true(side_take(p, CLIENT, &d));
+	pair_data(p, CLIENT);
+	assert_true(wg_peer_established(gateway));
+}
+
+static void answered_response_is_not_said_again(void **state)
+{
+	struct pair *p = *state;
+
+	pair_handshake(p, CLIENT);
+	wg_peer_set_path(p->side[GATEWAY].peer, true, p->now_us);
+	side_expect_silence(p, GATEWAY);
+}
+
+static void old_response_is_not_said_again(void **state)
+{
+	struct pair *p = *state;
+	struct datagram lost;
+
+	lose_a_response(p, &lost);
+	/* By then the client has begun anew. */
+	p->now_us += WG_RETRY_US;
+	wg_peer_set_path(p->side[GATEWAY].peer, true, p->now_us);
+	side_expect_silence(p, GATEWAY);
+}
+
+static void response_that_waited_for_the_path_is_said_once(void **state)
+{
+	struct pair *p = *state;
+	struct wg_peer *gateway = p->side[GATEWAY].peer;
+	struct datagram d;
+
+	wg_peer_set_path(gateway, false, p->now_us);
+	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
+	side_expect(p, CLIENT, WG_INITIATION, &d);
+	assert_true(side_take(p, GATEWAY, &d));
+	wg_peer_set_path(gateway, true, p->now_us);
+	side_expect(p, GATEWAY, WG_RESPONSE, &d);
+	side_expect_silence(p, GATEWAY);
+}
+
+static void unanswered_initiation_goes_along_the_new_path(void **state)
+{
+	struct pair *p = *state;
+	struct wg_peer *gateway = p->side[GATEWAY].peer;
+	struct datagram lost, d;
+
+	assert_false(wg_can_seal(gateway, p->now_us));
+	side_expect(p, GATEWAY, WG_INITIATION, &lost);
+	wg_peer_set_path(gateway, true, p->now_us);
+	side_expect(p, GATEWAY, WG_INITIATION, &d);
+	assert_memory_equal(datagram_bytes(&d), datagram_bytes(&lost), d.len);
+	/* Whichever arrives, the other one is a repetition. */
+	assert_true(side_take(p, CLIENT, &d));
+	assert_false(side_take(p, CLIENT, &lost));
+	pair_exchange(p);
+	assert_true(wg_peer_established(gateway));
+	wg_peer_set_path(gateway, true, p->now_us);
+	side_expect_silence(p, GATEWAY);
+}
+
+static void replacement_may_have_the_key_of_the_peer_it_replaces_only(void **state)
+{
+	struct pair *p = *state;
+	struct wg *wg = p->side[GATEWAY].wg;
+	struct wg_peer *old = p->side[GATEWAY].peer, *peer = NULL;
+	static const uint8_t zero[WG_KEY_LEN];
+	uint8_t key[WG_KEY_LEN], psk[WG_KEY_LEN];
+
+	memcpy(key, old->public_key, sizeof(key));
+	memcpy(psk, old->secret->psk, sizeof(psk));
+	assert_int_equal(wg_peer_add(wg, key, psk, NULL, p->now_us, &peer), -EEXIST);
+	assert_int_equal(wg_peer_replace(wg, old, zero, psk, NULL, p->now_us, &peer), -EINVAL);
+	assert_int_equal(wg_peer_replace(wg, old, wg->public_key, psk, NULL, p->now_us, &peer),
+			 -EEXIST);
+	assert_null(peer);
+	/* The old one has lost nothing by it. */
+	pair_handshake(p, CLIENT);
+	pair_data(p, CLIENT);
+	assert_int_equal(wg_peer_replace(wg, old, key, psk, NULL, p->now_us, &peer), 0);
+	assert_int_not_equal(peer->index, old->index);
+	wg_peer_free(old);
+	wg_peer_set_path(peer, true, p->now_us);
+	p->side[GATEWAY].peer = peer;
+	pair_run_to(p, p->now_us + 200 * US_PER_S);
+	pair_handshake(p, CLIENT);
+	pair_data(p, GATEWAY);
 }
 
 static void no_initiation_without_a_path(void **state)
@@ -520,7 +638,13 @@ int main(void)
 	    cmocka_unit_test(messages_are_classified_by_type_reserved_bytes_and_size),
 	    PAIR(wrong_psk_establishes_nothing),
 	    PAIR(response_is_held_until_there_is_a_path),
-	    PAIR(held_messages_lose_the_oldest_beyond_128),
+	    PAIR(held_messages_lose_the_oldest_when_there_are_many),
+	    PAIR(unanswered_response_goes_along_each_new_path_three_times_at_most),
+	    PAIR(answered_response_is_not_said_again),
+	    PAIR(old_response_is_not_said_again),
+	    PAIR(response_that_waited_for_the_path_is_said_once),
+	    PAIR(unanswered_initiation_goes_along_the_new_path),
+	    PAIR(replacement_may_have_the_key_of_the_peer_it_replaces_only),
 	    PAIR(no_initiation_without_a_path),
 	    PAIR(cookie_round_trip_at_the_101st_of_a_second),
 	    PAIR(data_is_not_limited_under_load),
