@@ -24,8 +24,11 @@ BUILD = ROOT / "build"
 OUT = BUILD / "test"
 CORES = os.cpu_count() or 1
 MARK = f"FZGW_TEST_ROOT={ROOT}"
+SIM_SEEDS = int(os.environ.get("FZGW_SIM_SEEDS", "2000"))
 FUZZ_SECONDS = int(os.environ.get("FZGW_FUZZ_SECONDS", "4"))
-PHASES = ("checks", "unit", "fuzz", "selinux", "attack", "interop")
+PHASES = ("checks", "unit", "sim", "fuzz", "selinux", "attack", "interop")
+# parts that run only when they are named
+ON_REQUEST = ("guest",)
 # ctest labels that are not part of the unit phase
 OTHER_LABELS = {"checks", "attack", "interop", "bench", "guest"}
 BINARIES = ("bin/firezone-gateway", "libexec/firezone-gateway/firezone-gateway-helper",
@@ -234,6 +237,22 @@ class Tests:
         elif not cases:
             self.results.add(name, "passed")
 
+    def sim(self):
+        """Random scenarios of the whole network after those that failed once; each counts."""
+        self.build("release")
+        command = [ROOT / "tests/sim/run", "--seeds", SIM_SEEDS, "--shrink"]
+        status, text = self.runner.run(command, 600, OUT / "sim.log", {"SIM": str(BUILD / "release/tests/sim/sim")})
+        counts = re.search(r"^(\d+) scenarios, (\d+) failed$", text, flags=re.M)
+        failures = re.findall(r"^FAILED (seed \d+: .*\n(?:(?!FAILED seed|traffic at ).*\n)*)", text, flags=re.M)
+        print("\n".join(line for line in text.splitlines() if line.startswith(("traffic at ", "processor "))), flush=True)
+        for failure in failures:
+            self.results.add(f"sim/{failure.split(':')[0]}", "failed", failure)
+        if not counts or int(counts[2]) != len(failures) or bool(status) != bool(failures):
+            self.results.add("sim", "failed", text)
+        elif counts:
+            for _ in range(int(counts[1]) - int(counts[2])):
+                self.results.add("sim/scenario", "passed")
+
     def fuzz(self):
         self.build("fuzz")
         targets = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
@@ -274,6 +293,10 @@ class Tests:
         # Real programs and real seconds on a shared machine: what fails alone gets a second try, and is named.
         chosen = ["-m", "not long"] if preset == "asan" else []
         self.pytest(f"interop {preset}", ROOT / "tests/interop", 1000, preset, second_try=3, chosen=chosen)
+
+    def guest(self):
+        self.build("release")
+        self.pytest("guest", ROOT / "tests/guest", 1200, second_try=1)
 
     # Ways to run
 
@@ -353,9 +376,9 @@ def junit_cases(file):
 
 def main(words):
     names = [word for word in words if word != "all"] or list(PHASES)
-    unknown = [name for name in names if name not in PHASES]
+    unknown = [name for name in names if name not in PHASES + ON_REQUEST]
     if unknown:
-        print(f"test: no part is called {unknown[0]}; there are {', '.join(PHASES)} and all", file=sys.stderr)
+        print(f"test: no part is called {unknown[0]}; there are {', '.join(PHASES + ON_REQUEST)} and all", file=sys.stderr)
         return 2
     OUT.mkdir(parents=True, exist_ok=True)
     with open(OUT / "lock", "w", encoding="ascii") as lock:

@@ -146,6 +146,25 @@ void attack_burst(struct world *w, unsigned kind, unsigned n, uint64_t seed)
 		out.src = s.src;
 		out.dst = s.dst;
 		out.len = s.len;
-		net_inject(&w->net, w->gateway.host->id, &out);
+		net_inject(&w->net, w->stranger->id, &out);
+	}
+}
+
+void attack_replay(struct world *w, unsigned n, uint64_t seed)
+{
+	struct strike s = {.w = w};
+
+	sim_draw_init(&s.draw, seed);
+	for (unsigned i = 0; i < n && w->net.n_overheard > 0; i++) {
+		uint64_t among = min_u64(w->net.n_overheard, NET_OVERHEARD);
+		const struct net_overheard *o = &w->net.overheard[sim_draw(&s.draw, among)];
+		struct outgoing out = {
+		    .src = o->src, .dst = o->dst, .data = o->bytes, .len = o->len};
+
+		s.dst = o->dst;
+		source(&s, sim_draw(&s.draw, 2));
+		if (sim_draw(&s.draw, 2))
+			out.src = s.src;
+		net_inject(&w->net, w->stranger->id, &out);
 	}
 }

@@ -9,6 +9,7 @@
 
 enum {
 	TICK_MS = 100,
+	PAUSED_TICK_MS = 1000,
 	ASK_AGAIN_MS = 1000,
 	RELAY_AGAIN_S = 2,
 	CONNECT_S = 10, /* without an answer for this long it begins anew */
@@ -127,8 +128,10 @@ static void relay_start(struct client_node *c, unsigned i)
 	    .arena = c->world->arena,
 	};
 
-	if (c->relays[i].turn && turn_same_config(c->relays[i].turn, &cfg))
+	if (c->relays[i].turn && turn_same_config(c->relays[i].turn, &cfg)) {
+		client_path_relay_refresh(c, i);
 		return;
+	}
 	client_path_relay_lost(c, i);
 	c->relays[i].turn = turn_new(&cfg, now(c));
 	BUG_ON(!c->relays[i].turn);
@@ -169,7 +172,6 @@ void client_node_new(struct client_node *c, struct world *world, unsigned index,
 	*c = (struct client_node){.world = world, .host = host, .index = index, .chosen = -1};
 	c->id = (struct uuid){{0xcc, [15] = (uint8_t)index}};
 	c->rng = rng_from_seed(&c->seed, seed);
-	c->tick_us = TICK_MS * US_PER_MS;
 	c->tick_at_us = world->sim.now_us + 50 * US_PER_MS;
 	host->receive = client_path_receive;
 	host->ctx = c;
@@ -216,34 +218,80 @@ static void ask(struct client_node *c, unsigned resource)
 	portal_node_request(&c->world->portal, c->index, resource);
 }
 
-static void send_one(struct client_node *c, unsigned resource)
+static void send_inner(struct client_node *c, const struct inner *in)
 {
-	struct inner in = {.client = c->index, .resource = resource};
 	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + IP_INNER_MTU];
 	uint8_t *msg = buf + WG_SCRATCH;
-	size_t len;
+	size_t len = inner_write(msg + WG_DATA_HEADER, IP_INNER_MTU, in);
 
-	if (!wg_can_seal(c->peer, now(c)))
-		return;
-	in.payload = INNER_MIN_PAYLOAD + (now(c) / 977 + resource) % 2 * MAX_PAYLOAD;
-	in.seq = truth_sent(&c->world->truth, c->index);
-	len = inner_write(msg + WG_DATA_HEADER, IP_INNER_MTU, &in);
 	BUG_ON(len == 0);
 	len = wg_seal(c->peer, msg, len, now(c));
 	if (len > 0)
 		client_path_send(c, &c->path, msg, len);
 }
 
-static void tick(struct client_node *c)
+static size_t payload(const struct client_node *c, unsigned resource)
+{
+	return INNER_MIN_PAYLOAD + (now(c) / 977 + resource) % 2 * MAX_PAYLOAD;
+}
+
+static void send_one(struct client_node *c, unsigned resource)
+{
+	struct inner in = {.client = c->index, .resource = resource};
+
+	if (!wg_can_seal(c->peer, now(c)))
+		return;
+	in.payload = payload(c, resource);
+	in.seq = truth_sent(&c->world->truth, c->index);
+	send_inner(c, &in);
+}
+
+void client_node_forge(struct client_node *c, unsigned in_name_of, unsigned resource)
+{
+	struct inner in = {.client = in_name_of, .resource = resource, .seq = UINT32_MAX};
+
+	in.payload = payload(c, resource);
+	if (c->has_path && wg_can_seal(c->peer, now(c)))
+		send_inner(c, &in);
+}
+
+static void resource_sends(struct client_node *c, unsigned resource)
+{
+	struct inner in = {.client = c->index, .resource = resource, .reply = true};
+	struct truth *t = &c->world->truth;
+	uint8_t packet[IP_INNER_MTU];
+	size_t len;
+
+	in.payload = payload(c, resource);
+	in.seq =
+	    truth_sent_by_resource(t, c->index, resource, gateway_node_wall_us(&c->world->gateway));
+	len = inner_write(packet, sizeof(packet), &in);
+	BUG_ON(len == 0);
+	gateway_node_tun(&c->world->gateway, packet, len);
+}
+
+void client_node_unasked(struct client_node *c)
+{
+	for (unsigned r = 0; r < c->world->n_resources; r++)
+		resource_sends(c, r);
+}
+
+void client_node_resume(struct client_node *c, bool from_resource)
+{
+	c->resumed_us = now(c);
+	c->tick_at_us = now(c) + (from_resource ? TICK_MS : 0) * US_PER_MS;
+	if (from_resource)
+		client_node_unasked(c);
+}
+
+static void send_all(struct client_node *c)
 {
 	uint64_t heard_us = c->world->truth.echo_us[c->index];
 
-	for (unsigned i = 0; i < c->world->n_relays; i++)
-		if (!c->relays[i].turn && c->world->portal.listed[i] &&
-		    now(c) >= c->relays[i].again_us)
-			relay_start(c, i);
 	if (heard_us < c->connected_us)
 		heard_us = c->connected_us;
+	if (heard_us < c->resumed_us)
+		heard_us = c->resumed_us;
 	if (c->ice && now(c) - heard_us > CONNECT_S * US_PER_S)
 		client_path_lost(c, "no answer");
 	for (unsigned r = 0; r < c->world->n_resources; r++) {
@@ -253,6 +301,18 @@ static void tick(struct client_node *c)
 	}
 }
 
+static void tick(struct client_node *c)
+{
+	c->tick_at_us = now(c) + (c->world->paused ? PAUSED_TICK_MS : TICK_MS) * US_PER_MS;
+	for (unsigned i = 0; i < c->world->n_relays; i++)
+		if (!c->relays[i].turn && c->world->portal.listed[i] &&
+		    now(c) >= c->relays[i].again_us)
+			relay_start(c, i);
+	client_path_follow(c);
+	if (!c->world->paused)
+		send_all(c);
+}
+
 uint64_t client_node_deadline(const struct client_node *c)
 {
 	return c->off ? NEVER_US : min_u64(c->tick_at_us, client_path_deadline(c));
@@ -260,10 +320,8 @@ uint64_t client_node_deadline(const struct client_node *c)
 
 void client_node_timeout(struct client_node *c)
 {
-	if (c->tick_at_us <= now(c)) {
-		c->tick_at_us = now(c) + c->tick_us;
+	if (c->tick_at_us <= now(c))
 		tick(c);
-	}
 	client_path_timeout(c);
 	client_path_drain(c);
 }

@@ -53,8 +53,10 @@ struct client_node {
 	bool wants[TRUTH_RESOURCES];
 	bool sends_all; /* to resources too that it was never granted */
 	bool off;       /* by the user */
+	bool keen;      /* begins anew as soon as the network is back */
 	struct client_news announced, withdrawn;
-	uint64_t tick_us, tick_at_us, connected_us;
+	uint64_t tick_at_us, connected_us;
+	uint64_t resumed_us; /* the last pause was over */
 	uint64_t sessions, resets;
 };
 
@@ -73,6 +75,13 @@ void client_node_relays(struct client_node *c);
 
 /* Its network has changed: new keys, new allocations, a new connection. */
 void client_node_reset(struct client_node *c);
+
+/* A pause is over: the first packet comes from it or from a resource. */
+void client_node_resume(struct client_node *c, bool from_resource);
+/* Every resource sends it a packet, whether it may or not. */
+void client_node_unasked(struct client_node *c);
+/* Send a packet in the name of another client. */
+void client_node_forge(struct client_node *c, unsigned in_name_of, unsigned resource);
 
 uint64_t client_node_deadline(const struct client_node *c);
 void client_node_timeout(struct client_node *c);

@@ -121,7 +121,20 @@ static void local_remove(struct client_node *c, const struct candidate *candidat
 	ice_handle(c->ice, &in, now(c));
 }
 
-/* Among those that have answered: the fastest. */
+static bool stands(const struct turn *t)
+{
+	return t && turn_standing(t) == TURN_STANDS;
+}
+
+/* Rather one that works, then the fastest. */
+static bool is_better(const struct turn *t, const struct turn *than)
+{
+	if (!than || stands(t) != stands(than))
+		return !than || stands(t);
+	return turn_rtt_us(t) < turn_rtt_us(than);
+}
+
+/* Among those that have answered. */
 static void choose(struct client_node *c)
 {
 	struct candidate known[TURN_MAX_CANDIDATES];
@@ -130,8 +143,7 @@ static void choose(struct client_node *c)
 	for (int i = 0; i < PORTAL_RELAYS; i++) {
 		const struct turn *t = c->relays[i].turn;
 
-		if (t && turn_rtt_us(t) > 0 &&
-		    (!chosen(c) || turn_rtt_us(t) < turn_rtt_us(chosen(c))))
+		if (t && turn_rtt_us(t) > 0 && is_better(t, chosen(c)))
 			c->chosen = i;
 	}
 	if (!chosen(c))
@@ -140,6 +152,17 @@ static void choose(struct client_node *c)
 	for (size_t i = 0; i < n && c->ice; i++)
 		if (known[i].kind == CANDIDATE_RELAY)
 			local_add(c, &known[i]);
+}
+
+void client_path_follow(struct client_node *c)
+{
+	int was = c->chosen;
+
+	if (!c->ice || stands(chosen(c)))
+		return;
+	for (int i = 0; i < PORTAL_RELAYS; i++)
+		if (stands(c->relays[i].turn) && c->chosen == was)
+			choose(c);
 }
 
 void client_path_begin(struct client_node *c)
@@ -167,7 +190,7 @@ void client_path_relay_lost(struct client_node *c, unsigned relay)
 	if (!t)
 		return;
 	for (size_t i = 0; i < n && c->ice; i++)
-		if (known[i].kind == CANDIDATE_RELAY && c->chosen == (int)relay)
+		if (known[i].kind == CANDIDATE_RELAY)
 			local_remove(c, &known[i]);
 	c->relays[relay] = (struct client_relay){.again_us = now(c) + RELAY_AGAIN_S * US_PER_S};
 	turn_free(t);
@@ -176,6 +199,13 @@ void client_path_relay_lost(struct client_node *c, unsigned relay)
 		if (c->ice)
 			choose(c);
 	}
+}
+
+void client_path_relay_refresh(struct client_node *c, unsigned relay)
+{
+	struct turn_input in = {.kind = TURN_INPUT_REFRESH};
+
+	relay_feed(c, relay, &in);
 }
 
 static void relay_candidate(struct client_node *c, unsigned relay, const struct candidate *found)
@@ -200,7 +230,7 @@ static void relay_drain(struct client_node *c, unsigned relay)
 			relay_candidate(c, relay, &out.u.candidate);
 			break;
 		case TURN_OUTPUT_LOST:
-			if (c->ice && c->chosen == (int)relay && out.u.lost.kind == CANDIDATE_RELAY)
+			if (c->ice && out.u.lost.kind == CANDIDATE_RELAY)
 				local_remove(c, &out.u.lost);
 			break;
 		case TURN_OUTPUT_DROPPED:

@@ -30,6 +30,9 @@ struct gateway_node {
 	struct rng_seeded seed, factory_seed;
 	struct roam roam;
 	struct memory memory;
+	int64_t memory_base; /* without clients and relays */
+	size_t slots_base;   /* free ones then */
+	bool down;           /* no process: all but @world, @host and the clocks is void */
 	struct ip_addr dead_local;
 	bool network_lost;
 	bool event_waits;                   /* the kernel's, for the time when it wakes */
@@ -43,6 +46,9 @@ struct gateway_node {
 
 void gateway_node_new(struct gateway_node *gn, struct world *world, struct host *host,
 		      uint64_t seed);
+/* Its process ends, with a goodbye or without, and another one begins. */
+void gateway_node_stop(struct gateway_node *gn, bool says_goodbye);
+void gateway_node_start(struct gateway_node *gn, uint64_t seed);
 /* Fails the scenario if anything is left behind. */
 void gateway_node_free(struct gateway_node *gn);
 

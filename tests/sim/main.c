@@ -16,7 +16,8 @@ struct options {
 };
 
 struct tally {
-	uint64_t ran, failed, steps, echoes, datagrams, looks, strict;
+	uint64_t ran, failed, steps, echoes, datagrams;
+	uint64_t looks[TRUTH_LOOK_KINDS];
 	int64_t most_memory;
 };
 
@@ -96,8 +97,8 @@ static void run_one(const struct options *o, struct tally *t, uint64_t seed)
 	t->failed += s.failed;
 	t->steps += s.steps;
 	t->echoes += s.echoes;
-	t->looks += s.looks;
-	t->strict += s.strict;
+	for (unsigned i = 0; i < TRUTH_LOOK_KINDS; i++)
+		t->looks[i] += s.looks[i];
 	t->datagrams += s.datagrams;
 	if (s.most_memory > t->most_memory)
 		t->most_memory = s.most_memory;
@@ -139,12 +140,38 @@ static int replay(const struct options *o)
 	return s.failed;
 }
 
+static void summary(const struct tally *t, double took)
+{
+	static const char *const names[TRUTH_LOOK_KINDS] = {
+	    [TRUTH_LOOK_DUE] = "due",
+	    [TRUTH_LOOK_SETTLING] = "excused after an event",
+	    [TRUTH_LOOK_NO_GRANT] = "not authorized",
+	    [TRUTH_LOOK_NO_PORTAL] = "without a portal",
+	    [TRUTH_LOOK_NO_PATH] = "without a path",
+	    [TRUTH_LOOK_PAUSED] = "paused",
+	    [TRUTH_LOOK_ASLEEP] = "asleep",
+	};
+	uint64_t looks = 0;
+
+	for (unsigned i = 0; i < TRUTH_LOOK_KINDS; i++)
+		looks += t->looks[i];
+	printf("traffic at %" PRIu64 " looks:", looks);
+	for (unsigned i = 0; i < TRUTH_LOOK_KINDS; i++)
+		printf(" %s %.1f %%%s", names[i],
+		       looks > 0 ? 100.0 * (double)t->looks[i] / (double)looks : 0,
+		       i + 1 < TRUTH_LOOK_KINDS ? "," : "\n");
+	printf("processor time %.1f s, %.1f ms each; %" PRIu64 " datagrams, %" PRIu64
+	       " echoes, at most %" PRId64 " bytes in a gateway\n",
+	       took, t->ran > 0 ? took * 1000 / (double)t->ran : 0, t->datagrams, t->echoes,
+	       t->most_memory);
+	printf("%" PRIu64 " scenarios, %" PRIu64 " failed\n", t->ran, t->failed);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {.seeds = 2000, .from = 1};
 	struct tally t = {.ran = 0};
 	clock_t start = clock();
-	double took;
 
 	if (!parse(&o, argc, argv) || sodium_init() < 0) {
 		usage();
@@ -156,12 +183,6 @@ int main(int argc, char **argv)
 		return 2;
 	for (uint64_t i = 0; i < o.seeds; i++)
 		run_one(&o, &t, o.from + i);
-	took = (double)(clock() - start) / CLOCKS_PER_SEC;
-	printf("%" PRIu64 " datagrams, %" PRIu64
-	       " echoes, traffic was due at %.0f %% of the looks, at most %" PRId64
-	       " bytes in a gateway; %.1f s of processor time, %.1f ms each\n",
-	       t.datagrams, t.echoes, t.looks > 0 ? 100.0 * (double)t.strict / (double)t.looks : 0,
-	       t.most_memory, took, t.ran > 0 ? took * 1000 / (double)t.ran : 0);
-	printf("%" PRIu64 " scenarios, %" PRIu64 " failed\n", t.ran, t.failed);
+	summary(&t, (double)(clock() - start) / CLOCKS_PER_SEC);
 	return t.failed > 0;
 }

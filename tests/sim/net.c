@@ -29,7 +29,9 @@ struct host *net_add(struct net *n, const char *name)
 
 bool net_has(const struct host *h, uint8_t family)
 {
-	return h->link.up && h->address[index_of(family)].family != IP_NONE;
+	unsigned f = index_of(family);
+
+	return h->link.up && !h->family_down[f] && h->address[f].family != IP_NONE;
 }
 
 uint64_t net_rtt_us(const struct host *a, const struct host *b)
@@ -117,7 +119,8 @@ static void arrive(void *ctx, void *data)
 	struct datagram *d = data;
 	struct host *h = receiver(n, d);
 
-	if (!h || !h->link.up || h->udp_blocked || n->cut[d->from][h->id] || !h->receive ||
+	if (!h || !net_has(h, d->dst.ip.family) || h->udp_blocked || n->cut[d->from][h->id] ||
+	    !h->receive ||
 	    d->len > h->link.mtu - (d->dst.ip.family == IP_V6 ? OVERHEAD_V6 : OVERHEAD_V4) ||
 	    sim_chance(n->sim, h->link.loss))
 		goto out;
@@ -165,11 +168,29 @@ static struct link joint(struct net *n, const struct host *h, const struct endpo
 	return link;
 }
 
+static void overhear(struct net *n, const struct datagram *d)
+{
+	struct net_overheard *o = &n->overheard[n->n_overheard % NET_OVERHEARD];
+	const struct host *h = n->watched;
+	unsigned f = index_of(d->dst.ip.family);
+
+	if (!h || h->id == d->from ||
+	    !ip_eq(&d->dst.ip, is_translated(h, f) ? &h->nat[f]->external : &h->address[f]))
+		return;
+	o->src = d->src;
+	o->dst = d->dst;
+	o->len = d->len;
+	memcpy(o->bytes, d->memory + NET_HEADROOM, d->len);
+	n->n_overheard++;
+}
+
 static void launch(struct net *n, struct host *h, struct datagram *d)
 {
 	struct link link = joint(n, h, &d->dst);
 
 	n->sent++;
+	if (h->receive)
+		overhear(n, d);
 	if (sim_chance(n->sim, link.loss))
 		return;
 	queue(n, &link, d);

@@ -40,11 +40,20 @@ struct host {
 	struct nat *nat[2];        /* v4: NAT; v6: firewall; NULL: none */
 	struct link link;
 	bool udp_blocked;
-	/* Its NAT has shown another address since; relays know it by the old one until they are
-	 * asked. */
-	uint64_t stale_until_us;
+	bool family_down[2];
 	void (*receive)(void *ctx, struct datagram *d); /* d is the network's */
 	void *ctx;
+};
+
+/* What an eavesdropper keeps of the datagrams to one host. */
+enum {
+	NET_OVERHEARD = 64, /* the oldest goes */
+};
+
+struct net_overheard {
+	struct endpoint src, dst; /* as the network sees them */
+	size_t len;
+	uint8_t bytes[NET_MAX_DATAGRAM];
 };
 
 struct net {
@@ -53,6 +62,9 @@ struct net {
 	unsigned n_hosts;
 	bool cut[NET_MAX_HOSTS][NET_MAX_HOSTS]; /* from, to */
 	uint64_t sent, delivered;
+	const struct host *watched;                    /* or NULL */
+	struct net_overheard overheard[NET_OVERHEARD]; /* ring */
+	uint64_t n_overheard;
 };
 
 struct host *net_add(struct net *n, const char *name);

@@ -24,22 +24,13 @@ static bool usable_by_any(const struct world *w, const struct host *h, unsigned 
 	return usable(w, h, relay, 0) || usable(w, h, relay, 1);
 }
 
-/*
- * Its candidates of this family become known, whatever relay is chosen: what is found late through
- * another one is not announced. [spec connections 3.2]
- */
+/* Its candidates of this family become known. */
 static bool has_candidates(const struct world *w, const struct host *h, unsigned f)
 {
-	bool any = false;
-
-	for (unsigned i = 0; i < w->n_relays; i++) {
-		if (!w->portal.listed[i])
-			continue;
-		if (!usable(w, h, i, f))
-			return false;
-		any = true;
-	}
-	return any;
+	for (unsigned i = 0; i < w->n_relays; i++)
+		if (usable(w, h, i, f))
+			return true;
+	return false;
 }
 
 /* Seen from everywhere with the same address. */
@@ -60,24 +51,17 @@ static bool punchable(const struct nat *a, const struct nat *b)
 	return is_steady(b) && b->filtering != NAT_ADDRESS_PORT;
 }
 
-/* Nobody has told the peer of its new address. */
-static bool is_stale(const struct world *w, const struct host *h)
-{
-	return w->sim.now_us < h->stale_until_us;
-}
-
 static bool direct(const struct world *w, const struct host *c, const struct host *g, unsigned f)
 {
 	return connected(w, c, g, f) && has_candidates(w, c, f) && has_candidates(w, g, f) &&
-	       punchable(c->nat[f], g->nat[f]) && (!is_stale(w, c) || !g->nat[f]) &&
-	       (!is_stale(w, g) || !c->nat[f]);
+	       punchable(c->nat[f], g->nat[f]);
 }
 
 /* From a host to an address on a relay that has a channel to the host's candidate. */
 static bool reaches(const struct world *w, const struct host *h, unsigned relay)
 {
 	for (unsigned f = 0; f < 2; f++)
-		if (usable(w, h, relay, f) && is_steady(h->nat[f]) && !is_stale(w, h))
+		if (usable(w, h, relay, f) && is_steady(h->nat[f]))
 			return true;
 	return false;
 }
@@ -93,21 +77,21 @@ static bool relays_connected(const struct world *w, unsigned a, unsigned b)
 static bool relayed_by(const struct world *w, const struct host *c, const struct host *g,
 		       unsigned by_client, unsigned by_gateway)
 {
-	bool client = usable_by_any(w, c, by_client) && !is_stale(w, c);
-	bool gateway = usable_by_any(w, g, by_gateway) && !is_stale(w, g);
+	bool client = usable_by_any(w, c, by_client);
+	bool gateway = usable_by_any(w, g, by_gateway);
 
 	return (client && reaches(w, g, by_client)) || (gateway && reaches(w, c, by_gateway)) ||
 	       (client && gateway && relays_connected(w, by_client, by_gateway));
 }
 
-/* Whatever relays they have chosen among those that the portal lists. */
+/* Whatever relays they have chosen among those that work for them. */
 static bool relayed(const struct world *w, const struct host *c, const struct host *g)
 {
 	bool any = false;
 
 	for (unsigned i = 0; i < w->n_relays; i++) {
 		for (unsigned k = 0; k < w->n_relays; k++) {
-			if (!w->portal.listed[i] || !w->portal.listed[k])
+			if (!usable_by_any(w, c, i) || !usable_by_any(w, g, k))
 				continue;
 			any = true;
 			if (!relayed_by(w, c, g, i, k))

@@ -66,8 +66,8 @@ static void derive(struct portal_node *p, const uint8_t client_key[32],
 	letters(out->gateway.username, 4, hash + 26);
 	letters(out->gateway.password, 22, hash + 30);
 	crypto_generichash(out->psk, 32, hash, sizeof(hash), NULL, 0);
-	world_secret(p->world, out->client.password);
-	world_secret(p->world, out->gateway.password);
+	world_secret_text(p->world, out->client.password);
+	world_secret_text(p->world, out->gateway.password);
 	world_secret_bytes(p->world, out->psk, 32);
 }
 
@@ -76,12 +76,15 @@ struct portal_relay portal_node_relay_entry(struct portal_node *p, unsigned rela
 {
 	const struct relay_node *r = &p->world->relays[relay];
 	struct portal_relay out = {.id = r->id};
+	char nonce[RELAY_TEXT];
 
 	out.v4 = relay_node_address(r, IP_V4);
 	out.v6 = relay_node_address(r, IP_V6);
 	snprintf(out.username, sizeof(out.username), "%s", username);
 	relay_node_password(r, username, out.password);
-	world_secret(p->world, out.password);
+	world_secret_text(p->world, out.password);
+	relay_node_nonce(r, nonce);
+	world_secret_text(p->world, nonce);
 	return out;
 }
 
@@ -255,15 +258,19 @@ static void send_flow(struct portal_node *p, const struct request *q)
 	to_gateway(p, d);
 }
 
+/* Each gateway process is another user for the product's relays. [spec connections 6] */
 static size_t list_relays(struct portal_node *p, struct portal_relay **out)
 {
+	char username[RELAY_TEXT];
 	size_t n = 0;
 
+	snprintf(username, sizeof(username), "2145916800:gateway%u",
+		 p->world->relays[0].standard ? 0 : p->gateways);
 	*out = calloc(PORTAL_RELAYS, sizeof(**out));
 	BUG_ON(!*out);
 	for (unsigned i = 0; i < p->world->n_relays; i++)
 		if (p->listed[i])
-			(*out)[n++] = portal_node_relay_entry(p, i, "2145916800:gateway");
+			(*out)[n++] = portal_node_relay_entry(p, i, username);
 	return n;
 }
 
@@ -450,7 +457,7 @@ static void on_request(void *ctx, void *data)
 	struct portal_node *p = ctx;
 	struct request *q = data;
 
-	if (p->allowed[q->client][q->resource])
+	if (p->joined && p->allowed[q->client][q->resource])
 		send_flow(p, q);
 	free(q);
 }
@@ -495,7 +502,8 @@ static void on_join(void *ctx, void *data)
 	struct portal_node *p = ctx;
 
 	(void)data;
-	portal_node_join(p);
+	if (!p->joined && !p->world->gateway.down)
+		portal_node_join(p);
 }
 
 void portal_node_join(struct portal_node *p)
@@ -516,6 +524,19 @@ void portal_node_outage(struct portal_node *p, uint64_t us)
 	p->away_us = p->world->sim.now_us;
 	gateway_node_joined(&p->world->gateway, false);
 	sim_at(&p->world->sim, p->world->sim.now_us + us, &e);
+}
+
+void portal_node_gateway_gone(struct portal_node *p)
+{
+	p->joined = false;
+	p->away_us = p->world->sim.now_us;
+	p->gateways++;
+	for (unsigned c = 0; c < p->world->n_clients; c++)
+		for (unsigned r = 0; r < WORLD_RESOURCES; r++) {
+			*grant_of(p, c, r) = (struct truth_grant){.may = false};
+			if (p->known[c][r])
+				end(p, c, r);
+		}
 }
 
 void portal_node_allow(struct portal_node *p, unsigned client, unsigned resource)
@@ -546,6 +567,8 @@ void portal_node_relay(struct portal_node *p, unsigned relay, bool listed)
 
 	p->listed[relay] = listed;
 	send_presence(p, listed ? NULL : &id);
+	sim_trace(&p->world->sim, "portal: %s is %slisted", p->world->relays[relay].host->name,
+		  listed ? "" : "no more ");
 	for (unsigned c = 0; c < p->world->n_clients; c++)
 		to_client(p, notice_new(NOTICE_RELAYS, c, 0), p->delay_us);
 }

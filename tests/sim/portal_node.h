@@ -28,6 +28,7 @@ struct portal_node {
 	uint64_t extra_us; /* more for the candidates of the gateway */
 	uint64_t away_us;  /* when the gateway was lost */
 	bool joined;       /* by the gateway */
+	unsigned gateways; /* processes that are gone */
 	uint32_t epoch;    /* of the gateway's connection; what was under way on another is lost */
 	bool listed[PORTAL_RELAYS];
 	bool allowed[TRUTH_CLIENTS][TRUTH_RESOURCES];
@@ -43,6 +44,9 @@ void portal_node_init(struct portal_node *p, struct world *world);
 /* The gateway's connection comes up, or is lost for @us. */
 void portal_node_join(struct portal_node *p);
 void portal_node_outage(struct portal_node *p, uint64_t us);
+
+/* Its process has ended: clients are told, and have to ask anew. */
+void portal_node_gateway_gone(struct portal_node *p);
 
 /* From the gateway, which has it only until this returns. */
 void portal_node_send(struct portal_node *p, const struct portal_send *send);

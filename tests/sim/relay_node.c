@@ -62,7 +62,7 @@ static void transmit(struct relay_node *r, const struct endpoint *src, const str
 	(void)net_send(r->net, r->host, &out);
 }
 
-static void nonce_text(const struct relay_node *r, char out[RELAY_TEXT])
+void relay_node_nonce(const struct relay_node *r, char out[RELAY_TEXT])
 {
 	snprintf(out, RELAY_TEXT, "nonce-%016llx", (unsigned long long)r->nonce);
 }
@@ -84,7 +84,7 @@ static void refuse(struct relay_node *r, const struct request *q, uint16_t code,
 	stun_begin(&b, buf, sizeof(buf), q->msg.method, STUN_ERROR, &q->msg.txid);
 	stun_put_error(&b, code, "refused");
 	if (code == UNAUTHENTICATED || code == STALE) {
-		nonce_text(r, nonce);
+		relay_node_nonce(r, nonce);
 		stun_put_bytes(&b, STUN_ATTR_REALM, turn_realm, strlen(turn_realm));
 		stun_put_bytes(&b, STUN_ATTR_NONCE, nonce, strlen(nonce));
 	}
@@ -121,7 +121,7 @@ static bool nonce_ok(const struct relay_node *r, const struct stun_msg *msg)
 {
 	char nonce[RELAY_TEXT];
 
-	nonce_text(r, nonce);
+	relay_node_nonce(r, nonce);
 	return msg->nonce.len == strlen(nonce) &&
 	       memcmp(msg->nonce.data, nonce, msg->nonce.len) == 0;
 }

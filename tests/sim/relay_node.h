@@ -49,6 +49,9 @@ struct relay_node {
 /* @r is all zero. */
 void relay_node_init(struct relay_node *r, struct net *net, struct host *host, uint64_t secret);
 
+/* What it says as NONCE now. */
+void relay_node_nonce(const struct relay_node *r, char out[RELAY_TEXT]);
+
 /* All allocations are lost; with a new secret all passwords too. */
 void relay_node_restart(struct relay_node *r, bool new_secret);
 

@@ -8,9 +8,10 @@
 #include "topology.h"
 
 enum {
-	END_EACH = 16,    /* one of so many scenarios goes on until nothing is left */
-	FIRST_S = 4,      /* the world comes up undisturbed */
-	LAST_QUIET_S = 9, /* and has time to recover */
+	END_EACH = 16, /* one of so many scenarios goes on until nothing is left */
+	RELAYS_GONE_S = 5,
+	FIRST_S = 4,       /* the world comes up undisturbed */
+	LAST_QUIET_S = 12, /* and has time to recover */
 };
 
 /* Topology and events have streams of their own, so that events can be left out. */
@@ -43,11 +44,17 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint64_t seconds)
 /* All clients are switched off without a word. */
 static void end(struct world *w)
 {
+	w->ended = true;
 	for (unsigned i = 0; i < w->n_clients; i++)
 		w->clients[i].off = true;
 	world_run(w, w->sim.now_us + INVARIANT_END_S * US_PER_S);
 	if (!w->sim.failed)
-		invariants_end(w);
+		invariants_clients_gone(w);
+	for (unsigned i = 0; i < w->n_relays; i++)
+		portal_node_relay(&w->portal, i, false);
+	world_run(w, w->sim.now_us + RELAYS_GONE_S * US_PER_S);
+	if (!w->sim.failed)
+		invariants_relays_gone(w);
 }
 
 void scenario_run(struct scenario *s)
@@ -70,8 +77,7 @@ void scenario_run(struct scenario *s)
 	memcpy(s->reason, w->sim.reason, sizeof(s->reason));
 	s->steps = w->sim.steps;
 	s->echoes = w->truth.echoes;
-	s->looks = w->truth.looks;
-	s->strict = w->truth.strict;
+	memcpy(s->looks, w->truth.looks, sizeof(s->looks));
 	s->datagrams = w->net.delivered;
 	s->most_memory = w->gateway.memory.most;
 	sim_print_trace(&w->sim);

@@ -17,15 +17,17 @@ static struct ip_addr public_address(unsigned f, unsigned host, unsigned n)
 	return ip;
 }
 
-static struct ip_addr private_address(unsigned n)
+static struct ip_addr private_address(unsigned f, unsigned n)
 {
-	struct ip_addr ip = world_ip("192.168.1.0");
+	struct ip_addr ip = world_ip(f == 0 ? "192.168.1.0" : "fd00:1::");
 
-	ip.bytes[3] = (uint8_t)n;
+	ip.bytes[f == 0 ? 3 : 15] = (uint8_t)n;
 	return ip;
 }
 
-static struct nat *nat_new(struct world *w, struct sim_draw *d, bool translates, unsigned host)
+/* A firewall if it does not translate. */
+static struct nat *nat_new(struct world *w, struct sim_draw *d, unsigned f, bool translates,
+			   unsigned host)
 {
 	struct nat *n = &w->nats[w->n_nats++];
 
@@ -36,7 +38,7 @@ static struct nat *nat_new(struct world *w, struct sim_draw *d, bool translates,
 	n->timeout_us = (30 + sim_draw(d, 90)) * US_PER_S;
 	n->next_port = (uint16_t)(20000 + sim_draw(d, 20000));
 	if (translates)
-		n->external = public_address(0, host, 1);
+		n->external = public_address(f, host, 1);
 	return n;
 }
 
@@ -78,9 +80,9 @@ static struct host *hard_edge(struct world *w, struct sim_draw *d, const char *n
 	struct host *h = net_add(&w->net, name);
 
 	draw_link(d, h, false);
-	h->nat[0] = nat_new(w, d, true, h->id);
+	h->nat[0] = nat_new(w, d, 0, true, h->id);
 	h->nat[0]->mapping = h->nat[0]->filtering = NAT_ADDRESS_PORT;
-	h->address[0] = private_address(10);
+	h->address[0] = private_address(0, 10);
 	return h;
 }
 
@@ -91,15 +93,20 @@ static struct host *edge(struct world *w, struct sim_draw *d, const char *name, 
 	draw_link(d, h, rough);
 	draw_addresses(d, h, true, true);
 	if (h->address[0].family != IP_NONE && sim_draw_percent(d, 60)) {
-		bool shared = w->n_nats > 0 && w->nats[0].external.family != IP_NONE &&
-			      sim_draw_percent(d, 25);
+		bool shared =
+		    w->n_nats > 0 && w->nats[0].external.family == IP_V4 && sim_draw_percent(d, 25);
 
-		h->nat[0] = shared ? &w->nats[0] : nat_new(w, d, true, h->id);
+		h->nat[0] = shared ? &w->nats[0] : nat_new(w, d, 0, true, h->id);
 		h->address[0] =
-		    private_address((shared ? 20 + h->id : 10) + (unsigned)sim_draw(d, 2) * 100);
+		    private_address(0, (shared ? 20 + h->id : 10) + (unsigned)sim_draw(d, 2) * 100);
 	}
-	if (h->address[1].family != IP_NONE && sim_draw_percent(d, 30))
-		h->nat[1] = nat_new(w, d, false, h->id);
+	if (h->address[1].family != IP_NONE && sim_draw_percent(d, 40)) {
+		bool translates = sim_draw_percent(d, 25);
+
+		h->nat[1] = nat_new(w, d, 1, translates, h->id);
+		if (translates)
+			h->address[1] = private_address(1, 10);
+	}
 	draw_limits(d, h);
 	return h;
 }
@@ -112,12 +119,15 @@ static void add_relays(struct world *w, struct sim_draw *d, bool hard)
 	for (unsigned i = 0; i < n; i++) {
 		char name[16];
 		struct host *h;
+		unsigned which;
 
 		snprintf(name, sizeof(name), "relay%u", i);
 		h = net_add(&w->net, name);
 		draw_link(d, h, false);
-		h->address[0] = public_address(0, h->id, 10);
-		if (sim_draw_percent(d, 85))
+		which = (unsigned)sim_draw(d, 20);
+		if (which > 0)
+			h->address[0] = public_address(0, h->id, 10);
+		if (which < 17)
 			h->address[1] = public_address(1, h->id, 10);
 		relay_node_init(&w->relays[i], &w->net, h, sim_draw(d, UINT64_MAX));
 		w->relays[i].standard = standard;
@@ -127,7 +137,7 @@ static void add_relays(struct world *w, struct sim_draw *d, bool hard)
 	w->n_relays = n;
 }
 
-/* The way to and fro, and three lost handshakes where datagrams get lost. */
+/* The way to and fro, and two lost handshakes where datagrams get lost. */
 static uint64_t slack(const struct world *w, bool rough)
 {
 	uint64_t rtt_us = 0;
@@ -138,7 +148,7 @@ static uint64_t slack(const struct world *w, bool rough)
 
 			rtt_us = us > rtt_us ? us : rtt_us;
 		}
-	return 4 * rtt_us + 6 * w->portal.delay_us + (rough ? 16 * US_PER_S : 0);
+	return 4 * rtt_us + 6 * w->portal.delay_us + (rough ? 11 * US_PER_S : 0);
 }
 
 void topology_build(struct world *w, struct sim_draw *d, uint64_t seed)
@@ -152,7 +162,6 @@ void topology_build(struct world *w, struct sim_draw *d, uint64_t seed)
 	w->portal.delay_us = (5 + sim_draw(d, 60)) * US_PER_MS;
 	w->portal.lifetime_s = sim_draw_percent(d, 30) ? (int64_t)(5 + sim_draw(d, 30)) : 0;
 	gateway_node_new(&w->gateway, w, gateway, seed ^ 0x1111);
-	w->memory_base = w->gateway.memory.bytes;
 	portal_node_join(&w->portal);
 	for (unsigned i = 0; i < w->n_clients; i++) {
 		char name[16];
@@ -161,6 +170,7 @@ void topology_build(struct world *w, struct sim_draw *d, uint64_t seed)
 		client_node_new(&w->clients[i], w, i,
 				hard ? hard_edge(w, d, name) : edge(w, d, name, rough),
 				seed ^ (0x2222 + i));
+		w->clients[i].keen = sim_draw_percent(d, 70);
 		w->clients[i].sends_all = sim_draw_percent(d, 30);
 		for (unsigned r = 0; r < w->n_resources; r++) {
 			w->clients[i].wants[r] = true;
@@ -168,34 +178,49 @@ void topology_build(struct world *w, struct sim_draw *d, uint64_t seed)
 				portal_node_allow(&w->portal, i, r);
 		}
 	}
+	w->stranger = net_add(&w->net, "stranger");
+	w->net.watched = gateway;
 	w->slack_us = slack(w, rough);
 	for (unsigned i = 0; i < w->n_clients; i++)
-		truth_disturb(&w->truth, i, US_PER_S, false);
+		truth_disturb(&w->truth, i, US_PER_S);
+}
+
+/* The NAT is nobody else's. */
+static bool alone(const struct world *w, const struct host *h, unsigned f)
+{
+	for (unsigned i = 0; i < w->net.n_hosts; i++)
+		if (&w->net.hosts[i] != h && w->net.hosts[i].nat[f] == h->nat[f])
+			return false;
+	return true;
+}
+
+/* Another one than before in any case, or nobody would notice. */
+static void move(struct world *w, struct host *h, unsigned f, unsigned n)
+{
+	struct nat *nat = h->nat[f];
+	const struct ip_addr *was = &h->address[f];
+	uint8_t last = was->bytes[f == 0 ? 3 : 15];
+
+	if (was->family == IP_NONE)
+		return;
+	if (!nat || nat->external.family == IP_NONE) {
+		h->address[f] = public_address(f, h->id, n + (n == last));
+	} else {
+		unsigned inside = 130 + h->id * 10 + n % 9;
+
+		h->address[f] = private_address(f, inside + (inside == last));
+		if (!alone(w, h, f))
+			return;
+		nat->external = public_address(f, h->id, 100 + n % 100);
+	}
+	if (nat)
+		nat_rebind(nat);
 }
 
 void topology_move(struct world *w, struct host *h, uint64_t value)
 {
-	unsigned n = 11 + (unsigned)(value % 100);
-	bool alone = true;
-
-	for (unsigned i = 0; i < w->net.n_hosts; i++)
-		if (&w->net.hosts[i] != h && w->net.hosts[i].nat[0] == h->nat[0])
-			alone = false;
-	if (h->nat[0] && h->address[0].family != IP_NONE) {
-		unsigned last = 130 + h->id * 10 + n % 9;
-
-		/* Another one than before in any case, or nobody would notice. */
-		h->address[0] = private_address(last + (h->address[0].bytes[3] == last));
-		if (!alone)
-			return;
-		if (h->nat[0]->external.family != IP_NONE)
-			h->nat[0]->external = public_address(0, h->id, 100 + n % 100);
-		nat_rebind(h->nat[0]);
-	} else if (h->address[0].family != IP_NONE) {
-		h->address[0] = public_address(0, h->id, n + (h->address[0].bytes[3] == n));
-	}
-	if (h->address[1].family != IP_NONE)
-		h->address[1] = public_address(1, h->id, n);
+	for (unsigned f = 0; f < 2; f++)
+		move(w, h, f, 11 + (unsigned)(value % 100));
 }
 
 static const char *const kind_names[] = {"independent", "address", "address+port"};
@@ -215,7 +240,8 @@ void topology_print(const struct world *w)
 		for (unsigned f = 0; f < 2; f++)
 			if (h->nat[f])
 				printf("  %s: mapping %s filtering %s timeout %llu s",
-				       f == 0 ? "NAT" : "firewall", kind_names[h->nat[f]->mapping],
+				       h->nat[f]->external.family == IP_NONE ? "firewall" : "NAT",
+				       kind_names[h->nat[f]->mapping],
 				       kind_names[h->nat[f]->filtering],
 				       (unsigned long long)(h->nat[f]->timeout_us / US_PER_S));
 		printf("\n");

@@ -63,6 +63,17 @@ static struct truth_packet *record(struct truth *t, const struct inner *in)
 	return &t->packets[in->client][in->seq];
 }
 
+uint32_t truth_sent_by_resource(struct truth *t, unsigned client, unsigned resource,
+				int64_t wall_us)
+{
+	uint32_t seq = truth_sent(t, client);
+	struct truth_packet *p = &t->packets[client][seq];
+
+	p->reached = p->answered = true;
+	p->may_return = truth_may(t, client, resource, wall_us);
+	return seq;
+}
+
 bool truth_reached(struct truth *t, uint8_t *data, size_t len, int64_t wall_us, struct inner *out)
 {
 	enum inner_verdict v = inner_read(out, data, len);
@@ -122,16 +133,13 @@ void truth_returned(struct truth *t, unsigned client, uint8_t *data, size_t len)
 	t->echoes++;
 }
 
-void truth_disturb(struct truth *t, unsigned client, uint64_t grace_us, bool silent)
+void truth_disturb(struct truth *t, unsigned client, uint64_t grace_us)
 {
 	uint64_t left_us = 0, now_us = t->sim->now_us;
 
 	/* What is still excused stays so. */
 	if (t->calm_us[client] + t->grace_us[client] > now_us)
 		left_us = t->calm_us[client] + t->grace_us[client] - now_us;
-	if (t->calm_us[client] + t->grace_us[client] + TRUTH_SETTLED_S * US_PER_S < now_us)
-		t->silent[client] = false;
-	t->silent[client] = t->silent[client] || silent;
 	t->calm_us[client] = now_us;
 	t->grace_us[client] = grace_us > left_us ? grace_us : left_us;
 }
@@ -142,23 +150,23 @@ bool truth_is_interrupted(const struct truth *t, unsigned client)
 	       t->calm_us[client] + US_PER_S > t->sim->now_us;
 }
 
-void truth_event(struct truth *t, unsigned client, uint64_t grace_us, bool silent)
+void truth_event(struct truth *t, unsigned client, uint64_t grace_us)
 {
 	uint64_t lost_us = truth_is_interrupted(t, client) ? TRUTH_HANDSHAKE_MS * US_PER_MS : 0;
 
 	t->event_us[client] = t->sim->now_us;
-	truth_disturb(t, client, grace_us > lost_us ? grace_us : lost_us, silent);
+	truth_disturb(t, client, grace_us > lost_us ? grace_us : lost_us);
 }
 
 void truth_pause(struct truth *t, unsigned client)
 {
 	bool recent = t->event_us[client] + RECENT_S * US_PER_S > t->sim->now_us;
 
-	truth_disturb(t, client, recent ? TRUTH_HANDSHAKE_MS * US_PER_MS : 0, false);
+	truth_disturb(t, client, recent ? TRUTH_HANDSHAKE_MS * US_PER_MS : 0);
 }
 
-void truth_event_all(struct truth *t, uint64_t grace_us, bool silent)
+void truth_event_all(struct truth *t, uint64_t grace_us)
 {
 	for (unsigned i = 0; i < TRUTH_CLIENTS; i++)
-		truth_event(t, i, grace_us, silent);
+		truth_event(t, i, grace_us);
 }

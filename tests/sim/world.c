@@ -27,23 +27,40 @@ int64_t world_wall_us(const struct world *w)
 	return start_wall_s * (int64_t)US_PER_S + (int64_t)w->sim.now_us;
 }
 
-void world_secret(struct world *w, const char *text)
+static void secret(struct world *w, const void *bytes, size_t len)
 {
-	for (unsigned i = 0; i < w->n_secrets; i++)
-		if (strcmp(w->secrets[i], text) == 0)
-			return;
-	if (w->n_secrets < WORLD_SECRETS)
-		snprintf(w->secrets[w->n_secrets++], WORLD_SECRET_TEXT, "%s", text);
+	struct world_secret *s = &w->secrets[w->n_secrets % WORLD_SECRETS];
+
+	BUG_ON(len > sizeof(s->bytes));
+	if (world_tells_secret(w, bytes, len))
+		return;
+	s->len = len;
+	memcpy(s->bytes, bytes, len);
+	w->n_secrets++;
+}
+
+void world_secret_text(struct world *w, const char *text)
+{
+	secret(w, text, strlen(text));
 }
 
 void world_secret_bytes(struct world *w, const uint8_t *bytes, size_t len)
 {
 	char text[WORLD_SECRET_TEXT];
 
+	secret(w, bytes, len);
 	sodium_bin2hex(text, sizeof(text), bytes, len);
-	world_secret(w, text);
+	world_secret_text(w, text);
 	sodium_bin2base64(text, sizeof(text), bytes, len, sodium_base64_VARIANT_ORIGINAL);
-	world_secret(w, text);
+	world_secret_text(w, text);
+}
+
+bool world_tells_secret(const struct world *w, const char *line, size_t len)
+{
+	for (unsigned i = 0; i < w->n_secrets && i < WORLD_SECRETS; i++)
+		if (memmem(line, len, w->secrets[i].bytes, w->secrets[i].len))
+			return true;
+	return false;
 }
 
 struct world *world_new(uint64_t seed, bool tracing)

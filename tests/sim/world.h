@@ -18,13 +18,19 @@ enum {
 	WORLD_RESOURCES = TRUTH_RESOURCES,
 	WORLD_RELAYS = PORTAL_RELAYS,
 	WORLD_NATS = 8,
-	WORLD_SECRETS = 64,
+	WORLD_SECRETS = 128,
 	WORLD_SECRET_TEXT = 72,
+};
+
+struct world_secret {
+	size_t len;
+	char bytes[WORLD_SECRET_TEXT];
 };
 
 struct world {
 	struct sim sim;
 	struct net net;
+	struct host *stranger; /* where attackers are */
 	struct truth truth;
 	struct portal_node portal;
 	struct gateway_node gateway;
@@ -37,9 +43,10 @@ struct world {
 	struct secret_arena *arena;
 	uint64_t checked_us; /* the invariants, last time */
 	uint64_t slack_us;   /* what delays and losses add to the times that are promised */
-	int64_t memory_base; /* of the gateway without clients and relays */
-	/* What must never stand in a log line. */
-	char secrets[WORLD_SECRETS][WORLD_SECRET_TEXT];
+	bool ended;          /* everybody has been switched off */
+	bool paused;         /* nobody sends */
+	/* What must never stand in a log line; the oldest goes. */
+	struct world_secret secrets[WORLD_SECRETS];
 	unsigned n_secrets;
 };
 
@@ -54,8 +61,10 @@ void world_run(struct world *w, uint64_t end_us);
 /* True time, microseconds since 1970. */
 int64_t world_wall_us(const struct world *w);
 
-void world_secret(struct world *w, const char *text);
+void world_secret_text(struct world *w, const char *text);
+/* As they are, in hexadecimal and in base64. */
 void world_secret_bytes(struct world *w, const uint8_t *bytes, size_t len);
+bool world_tells_secret(const struct world *w, const char *line, size_t len);
 
 struct ip_addr world_ip(const char *text);
 

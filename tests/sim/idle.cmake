@@ -1,0 +1,28 @@
+# What idle clients cost. The second program has the core built anew, with a count of the basic blocks that run.
+set(idle_rooms gateway sockets tunnel wireguard turn ice stun packet base)
+set(idle_sources idle.c idle_count.c idle_main.c idle_memory.c inner.c memory.c nat.c net.c relay_node.c sim.c
+	${PROJECT_SOURCE_DIR}/tests/bench/crowd.c)
+set(counted_sources)
+foreach(room ${idle_rooms})
+	get_target_property(sources ${room} SOURCES)
+	get_target_property(directory ${room} SOURCE_DIR)
+	foreach(source ${sources})
+		cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${directory})
+		list(APPEND counted_sources ${source})
+	endforeach()
+endforeach()
+add_library(sim_counted STATIC EXCLUDE_FROM_ALL ${counted_sources})
+target_include_directories(sim_counted PUBLIC ${PROJECT_SOURCE_DIR}/unprivileged)
+# The hooks between the lines make the compiler see overflows that are not there.
+target_compile_options(sim_counted PRIVATE -fsanitize-coverage=trace-pc $<$<C_COMPILER_ID:GNU>:-Wno-stringop-overflow>)
+fzgw_test_program(sim_counted)
+target_link_libraries(sim_counted PUBLIC PkgConfig::SODIUM PkgConfig::CRYPTO PRIVATE fzgw_flags)
+foreach(name sim_idle sim_idle_steps)
+	add_executable(${name} EXCLUDE_FROM_ALL ${idle_sources})
+	fzgw_test_program(${name})
+	target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/unprivileged)
+	target_link_options(${name} PRIVATE
+		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=free)
+endforeach()
+target_link_libraries(sim_idle PRIVATE ${idle_rooms} PkgConfig::SODIUM PkgConfig::CRYPTO fzgw_flags)
+target_link_libraries(sim_idle_steps PRIVATE sim_counted fzgw_flags)
