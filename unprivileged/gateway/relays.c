@@ -199,19 +199,6 @@ static const char *note_text(enum turn_note_kind kind)
 	return "";
 }
 
-static void relay_notes(struct gateway *g, const struct relay *relay)
-{
-	char id[UUID_TEXT_LEN + 1];
-	struct turn_note note;
-
-	while (turn_take_note(relay->turn, &note)) {
-		uuid_format(turn_id(relay->turn), id);
-		log_at(g->cfg.log, relay_line(g), "snownet", note_text(note.kind),
-		       KV_STR("relay", id), KV_STR("method", method_text(note.method)),
-		       KV_INT("code", note.code));
-	}
-}
-
 static void relay_drop(struct gateway *g, struct relay *relay)
 {
 	char id[UUID_TEXT_LEN + 1];
@@ -235,6 +222,22 @@ static void probe_others(struct gateway *g, const struct relay *relay)
 		if (g->relays[i].turn && &g->relays[i] != relay)
 			relays_feed(g, &g->relays[i], &in);
 	g->probing_relays = false;
+}
+
+static void relay_notes(struct gateway *g, const struct relay *relay)
+{
+	char id[UUID_TEXT_LEN + 1];
+	struct turn_note note;
+
+	while (turn_take_note(relay->turn, &note)) {
+		uuid_format(turn_id(relay->turn), id);
+		log_at(g->cfg.log, relay_line(g), "snownet", note_text(note.kind),
+		       KV_STR("relay", id), KV_STR("method", method_text(note.method)),
+		       KV_INT("code", note.code));
+		/* The same NAT stands before all of them. */
+		if (note.kind == TURN_NOTE_REBOUND)
+			probe_others(g, relay);
+	}
 }
 
 static bool any_is_out(const struct gateway *g)

@@ -64,8 +64,8 @@ enum {
 
 #define TURN_KEEPALIVE_US (25 * US_PER_S)
 /* Channel data received is no proof that what we send arrives: traffic needs an answer this often.
- */
-#define TURN_PROOF_US (10 * US_PER_S)
+ * Longer than TURN_UNHEARD_US, or silence would never be seen. */
+#define TURN_PROOF_US (1500 * US_PER_MS)
 /* A relay frees a deleted allocation after about a second. */
 #define TURN_MISMATCH_WAIT_US (1500 * US_PER_MS)
 #define TURN_REFRESH_RETRY_US (30 * US_PER_S)

@@ -35,7 +35,7 @@ static bool send_until(struct harness *h, uint16_t method, uint64_t every_us, ui
 }
 
 /* What comes by a channel does not prove that what we send arrives. */
-static void traffic_both_ways_needs_an_answer_each_ten_seconds(void **state)
+static void traffic_both_ways_needs_an_answer_each_second_and_a_half(void **state)
 {
 	struct harness *h = harness_new(harness_v4, NULL);
 	size_t bindings = 0;
@@ -52,7 +52,7 @@ static void traffic_both_ways_needs_an_answer_each_ten_seconds(void **state)
 		bindings += h->sent_count;
 		harness_forget(h);
 	}
-	assert_in_range(bindings, 6, 7);
+	assert_in_range(bindings, 40, 48);
 	assert_int_equal(turn_standing(h->turn), TURN_STANDS);
 	harness_free(h);
 }
@@ -70,7 +70,7 @@ static void path_that_is_cut_in_our_direction_only_is_noticed(void **state)
 		harness_run(h, MS(20));
 		assert_true(harness_in(h, 0x4000, peer));
 	}
-	assert_in_range(h->now_us - start_us, S(10), S(13));
+	assert_in_range(h->now_us - start_us, S(3), MS(4500));
 	harness_free(h);
 }
 
@@ -84,7 +84,7 @@ static void channel_data_postpones_no_keepalive(void **state)
 	for (int i = 0; i < 24; i++) {
 		harness_run(h, S(1));
 		assert_true(harness_in(h, 0x4000, peer));
-		if (i < 9) {
+		if (i < 1) {
 			assert_int_equal(harness_out(h, peer), 0x4000);
 			assert_true(harness_in(h, 0x4000, peer));
 		}
@@ -306,7 +306,7 @@ static void relay_that_is_asked_because_of_another_answers_or_is_silent_soon(voi
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(traffic_both_ways_needs_an_answer_each_ten_seconds),
+	    cmocka_unit_test(traffic_both_ways_needs_an_answer_each_second_and_a_half),
 	    cmocka_unit_test(path_that_is_cut_in_our_direction_only_is_noticed),
 	    cmocka_unit_test(channel_data_postpones_no_keepalive),
 	    cmocka_unit_test(traffic_into_silence_is_noticed_within_three_and_a_half_seconds),
