@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, ./demo and ./test need, from Debian 12's own archive. Does nothing, quickly, when it is all there.
-# As root. `scripts/deps.sh --list` prints the names.
+# As root. `scripts/deps.sh --list` prints the names. Names of parts of ./test may follow: `guest` needs more than the others.
 set -euo pipefail
 
 packages=(
@@ -15,6 +15,9 @@ packages=(
 	checkpolicy cloc policycoreutils selinux-policy-default selinux-policy-dev
 	semodule-utils setools strace systemd shellcheck valgrind
 )
+
+# an emulated machine for the client; its kernel and busybox are fetched by tests/guest/image.py, not installed
+[[ " $* " != *" guest "* ]] || packages+=(cpio qemu-system-x86 socat)
 
 if [ "${1:-}" = --list ]; then
 	printf '%s\n' "${packages[@]}"

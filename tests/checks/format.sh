@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 format=$(command -v clang-format-14 || command -v clang-format)
-mapfile -d '' files < <(find ipc privileged unprivileged tests -name build -prune -o -name '*.[ch]' -print0)
+mapfile -d '' files < <(find docs ipc privileged unprivileged tests -name build -prune -o -name '*.[ch]' -print0)
 if [ "${1:-}" = --fix ]; then
 	"$format" -i "${files[@]}"
 	exit 0

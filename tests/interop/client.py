@@ -8,7 +8,8 @@ end of this file). Its WireGuard key is fresh with each start, as a real client'
 
 Configuration: name, interface, control (its socket), portal (the portal's socket), id, ipv4, ipv6, turn (address),
 turn_user, turn_password, paths (below), family (4 | 6 | 46: both), nomination ("regular" | "aggressive"),
-wireguard_go (program), roaming (whether it looks for paths after the first one: roaming.py).
+wireguard_go (program), roaming (whether it looks for paths after the first one: roaming.py), tries (after how many
+unanswered checks a roaming client gives a path up; null: as many as a real one).
 
 Paths: "any"; "direct": no relay on either side; "client-relay": the gateway's relayed candidates are ignored;
 "gateway-relay": none but these are used, and no relay of ours; "both-relays": from our relayed candidate to the
@@ -130,6 +131,8 @@ class Client:
             turn_username=config["turn_user"], turn_password=config["turn_password"],
             use_ipv4=config["family"] != 6, use_ipv6=config["family"] != 4)
         ice.remote_is_lite = config["nomination"] == "regular"
+        if config["roaming"] and config["tries"]:
+            ice.tries = config["tries"]
         await ice.gather_candidates()
         if config["paths"] == "both-relays":
             ice._protocols = [protocol for protocol in ice._protocols if protocol.local_candidate.type == "relay"]

@@ -19,6 +19,11 @@ def resource(address, filters=(), name=None):
             "filters": list(filters)}
 
 
+def resource_of(host):
+    """The resource that is one host."""
+    return resource(f"{host}/{128 if ':' in host else 32}")
+
+
 def tcp(first, last=None):
     return {"protocol": "tcp", "port_range_start": first, "port_range_end": last or first}
 
@@ -107,7 +112,7 @@ class Lab:
     def wait_offline(self, seconds=5):
         net.wait_for(lambda: not self.portal.get("/state")["connected"], seconds, "the portal seeing the gateway go")
 
-    def client(self, paths="any", nomination="regular", family=4, wireguard_go="wireguard-go", roaming=False):
+    def client(self, paths="any", nomination="regular", family=4, wireguard_go="wireguard-go", roaming=False, tries=None):
         """Starts a client; its first flow connects it."""
         self.count += 1
         label = f"client-{self.count}"
@@ -117,15 +122,20 @@ class Lab:
             "turn": net.TURN, "turn_user": "client", "turn_password": "client-secret",
             "ipv4": f"100.64.{self.count // 250}.{self.count % 250 + 1}", "ipv6": f"fd00:2021:1111::{self.count:x}",
             "paths": paths, "nomination": nomination, "family": family, "wireguard_go": wireguard_go,
-            "roaming": roaming}
+            "roaming": roaming, "tries": tries}
+        client = self.start_client(label, config)
+        self.clients.append(client)
+        return client
+
+    def start_client(self, label, config):
+        """Starts client.py and waits until it answers."""
         path = self.net.state / f"{label}.json"
         path.write_text(json.dumps(config))
         # Tests of roaming count lost packets: none may be lost here because something else needs the processor.
-        first = ["nice", "-n", "-15"] if roaming else []
+        first = ["nice", "-n", "-15"] if config["roaming"] else []
         self.net.spawn(label, "client", *first, net.PYTHON, "-B", net.REPO / "tests" / "interop" / "client.py", path)
         client = Client(self, label, config)
         net.wait_for(lambda: self._answers(client), 10, f"{label} ({self.net.log(label)})")
-        self.clients.append(client)
         return client
 
     def _answers(self, client):

@@ -221,6 +221,33 @@ class Net:
             _ip("-n", self.ns(name), "addr", "add", address, "dev", interface, *extra)
         _ip("-n", self.ns(name), "link", "set", interface, "up")
 
+    def bad_line(self, router, seed=1):
+        """Puts line.py between `inet` and a router, in place of the cable: what it does is changed by line()."""
+        ends = next(link for link in LINKS if link[0] == "inet" and link[3] == router)
+        control = self.state / "line.sock"
+        (self.state / "line.json").write_text(json.dumps({
+            "ends": [[self.ns(ends[0]), ends[1]], [self.ns(ends[3]), ends[4]]], "control": str(control), "seed": seed}))
+        _ip("-n", self.ns("inet"), "link", "del", ends[1])
+        self.spawn("line", "inet", PYTHON, "-B", REPO / "tests" / "interop" / "line.py", self.state / "line.json")
+        self.wait_for(control.exists, 5, "the bad line")
+        for name, interface, addresses in (ends[:3], ends[3:]):
+            self._addresses(name, interface, addresses)
+        theirs = {word.split("/")[0] for addresses in (ends[2], ends[5]) for word in addresses.split()}
+        for name, destination, via in ROUTES:
+            if via in theirs:
+                _ip("-n", self.ns(name), "route", "replace", destination, "via", via)
+
+    def line(self, **settings):
+        """What the bad line does from now on; what it did since it was asked last: {packets, lost, early}."""
+        mine = self.state / "line-asks.sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.bind(str(mine))
+            sock.settimeout(5)
+            sock.sendto(json.dumps(settings).encode(), str(self.state / "line.sock"))
+            answer = sock.recv(4096)
+        mine.unlink()
+        return json.loads(answer)
+
     # --- what stands in the network
 
     def _servers(self):
@@ -239,17 +266,17 @@ class Net:
         for name in ("client", "gw"):
             self.run(name, "ping", "-6", "-c", "1", "-W", "5", TURN6)
 
-    def start_coturn(self):
-        self.spawn("coturn", "inet", "turnserver", "-n", "--lt-cred-mech", "--realm=firezone", f"--listening-ip={TURN}",
-                   f"--relay-ip={TURN}", f"--listening-ip={TURN6}", f"--relay-ip={TURN6}", "--listening-port=3478",
+    def start_coturn(self, label="coturn", addresses=(TURN, TURN6), options=()):
+        self.spawn(label, "inet", "turnserver", "-n", "--lt-cred-mech", "--realm=firezone", "--listening-port=3478",
+                   *(f"--{what}-ip={address}" for address in addresses for what in ("listening", "relay")),
                    "--user=gateway:gateway-secret", "--user=client:client-secret",
                    "--no-tls", "--no-dtls", "--no-cli", "--log-file=stdout", "--simple-log",
-                   f"--userdb={self.state}/turn.db", f"--pidfile={self.state}/turn.pid")
+                   f"--userdb={self.state}/{label}.db", f"--pidfile={self.state}/{label}.pid", *options)
 
-    def relays(self, user):
-        """The relay as the portal lists it: one entry for each family, with one id and one pair of credentials."""
-        return [{"type": "turn", "id": "5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001", "addr": address, "username": user,
-                 "password": f"{user}-secret", "expires_at": 2145916800} for address in (f"{TURN}:3478", f"[{TURN6}]:3478")]
+    def relays(self, user, addresses=(f"{TURN}:3478", f"[{TURN6}]:3478"), number=1, password=None):
+        """A relay as the portal lists it: one entry for each family, with one id and one pair of credentials."""
+        return [{"type": "turn", "id": f"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a{number:04}", "addr": address, "username": user,
+                 "password": password or f"{user}-secret", "expires_at": 2145916800} for address in addresses]
 
     def start_portal(self):
         certs = self.state / "certs"
@@ -329,10 +356,12 @@ def enlarge_buffers(pid):
     """Gives a program's UDP sockets room for what waits on a busy machine; the kernel's default is too little."""
     process, libc = os.pidfd_open(pid), ctypes.CDLL(None)
     for name in os.listdir(f"/proc/{pid}/fd"):
-        if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
-            with socket.socket(fileno=libc.syscall(SYS_PIDFD_GETFD, process, int(name), 0)) as copy:
-                if copy.type == socket.SOCK_DGRAM:
-                    copy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        # One that is closed meanwhile needs none.
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+                with socket.socket(fileno=libc.syscall(SYS_PIDFD_GETFD, process, int(name), 0)) as copy:
+                    if copy.type == socket.SOCK_DGRAM:
+                        copy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     os.close(process)
 
 

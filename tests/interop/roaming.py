@@ -34,6 +34,7 @@ class Connection(aioice.Connection):
         self.chosen = set()          # pairs that were selected once: their checks say so for ever
         self.selected = None
         self.gone = set()            # addresses of removed candidates: their checks are not answered
+        self.tries = TRIES
         self.selections = []         # for the tests: {t, pair}
         self.active_at = time.monotonic()
 
@@ -96,6 +97,12 @@ class Connection(aioice.Connection):
 
     # --- pairs
 
+    def check_complete(self, pair):
+        """aioice would take every pair for failed when one is answered while the one that is nominated is not yet."""
+        waiting = pair.component in self._nominating and pair.component not in self._nominated
+        if pair.state != SUCCEEDED or pair.nominated or not waiting:
+            super().check_complete(pair)
+
     async def check_start(self, pair):
         """What aioice calls for a pair that the other side has checked."""
         if self.carrier is None:
@@ -114,7 +121,7 @@ class Connection(aioice.Connection):
         if pair.state != SUCCEEDED:
             self.check_state(pair, WAITING)
         missed = 0
-        while missed < (IDLE_TRIES if self.idle() else TRIES):
+        while missed < (IDLE_TRIES if self.idle() else self.tries):
             now.clear()
             started = time.monotonic()
             missed = 0 if await self.is_answered(pair) else missed + 1

@@ -4,42 +4,21 @@ The client (client.py, roaming.py) is told of candidates by the portal and nobod
 credentials. `record_property` carries the measured seconds into the report; the bounds are wide for busy machines.
 """
 
-import contextlib
-import filecmp
 import os
 import re
 import signal
 import time
 
 import gateway as gateway_module
-import lab as lab_module
 import net
 import pytest
+import traffic as traffic_module
+from traffic import BACK_WITHIN, PORT, Traffic, rules, told
 
-CHANGED, ESTABLISHED = "Network change detected", "Session established"
 SIZE = 200_000_000
 NEW_ADDRESS, NEW_PUBLIC = "192.168.20.3", "192.0.2.3"
-SILENCE = 0.3                    # seconds without a reply: the path does not work
-SETTLED = 3                      # what happens later than this many seconds after a change is no consequence of it
-BACK_WITHIN = 5                  # seconds; the aim is 2
 IDLE_AFTER = 20
 PATHS = ("direct", "relayed")
-PORT = 52625
-# Takes a UDP port as soon as it is free, and keeps it.
-TAKER = """
-import socket, sys, time
-six = sys.argv[1] == "6"
-sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
-if six:
-    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-while True:
-    try:
-        sock.bind(("", 52625))
-        break
-    except OSError:
-        time.sleep(0.001)
-time.sleep(100)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +39,8 @@ def home(field):
     field.net.start_coturn()
     go_home(field.net)
     yield field.net
-    for label in ("ping", "curl", "strace", "taker4", "taker6"):
-        field.net.end(label)
+    field.net.end("strace")
+    traffic_module.end_all(field.net)
     go_home(field.net)
 
 
@@ -106,109 +85,6 @@ def go_home(network):
     network.uplink("gnat")
     network.run("gw", "ping", "-6", "-c", "1", "-W", "5", net.TURN6)
     network.wait_for(lambda: f"{net.TURN}:3478" in network.run("inet", "ss", "-Hlnu").stdout, 5, "coturn")
-
-
-def rules(network, name, *lines, hook="input"):
-    """Packet filter rules of a test; none: away with them."""
-    network.run(name, "nft", "delete table inet test", check=False)
-    if lines:
-        network.run(name, "nft", "add table inet test", check=True)
-        network.run(name, "nft", f"add chain inet test drops {{ type filter hook {hook} priority filter; }}")
-        for line in lines:
-            network.run(name, "nft", f"add rule inet test drops {line}")
-
-
-class Traffic:
-    """A client that is connected, and what runs over its path: a ping every 10 ms, a download."""
-
-    def __init__(self, lab, run, clients, path, family=4):
-        self.lab, self.run, self.host = lab, run, net.LAN4
-        lab.net.relay_only(path in ("relayed", "both-relays"))
-        self.client = clients(paths="gateway-relay" if path == "relayed" else path, family=family, roaming=True)
-        self.pair = self.client.flow(lab_module.LAN4_RESOURCE)["pair"]
-        assert self.pair["kind"] == ("direct" if path in ("direct", "any") else "relayed")
-        self.client.gets_page(self.host)
-        self.file = lab.net.state / "downloaded"
-        self.changes = run.log().count(CHANGED)
-        self.transcript = lab.portal.get("/state")["messages"]
-        self.sessions = run.log().count(ESTABLISHED)
-        self.session = self.client.status()["wireguard"]["handshake"]
-        self.download = None
-
-    def start(self, rate="200mbit"):
-        """With the download, paced so that the client's Python keeps up with it."""
-        self.lab.net.run("lan", "tc", *f"qdisc replace dev eth0 root tbf rate {rate} burst 128k limit 2m".split())
-        net.enlarge_buffers(self.lab.net.procs["coturn"].pid)
-        self.download = self.lab.net.spawn("curl", "client", "curl", "-sS", "--max-time", "120", "--noproxy", "*",
-                                           "-o", self.file, f"http://{self.host}/big")
-        return self.ping()
-
-    def ping(self):
-        """Starts the series; returns when replies come."""
-        self.lab.net.spawn("ping", "client", "ping", "-D", "-i", "0.01", self.host)
-        self.lab.net.wait_for(lambda: len(self.replies()) > 50, 10, "replies")
-        return self
-
-    def replies(self):
-        """The time of each reply."""
-        return [float(stamp) for stamp in re.findall(r"^\[([0-9.]+)\] \d+ bytes from", self.lab.net.log("ping"), re.M)]
-
-    def works_again(self, since, seconds=BACK_WITHIN):
-        """Waits until replies come without a break after `since`; the seconds it took from there."""
-        def settled():
-            return time.time() > since + SETTLED and self.back(since) is not None
-        with contextlib.suppress(TimeoutError):
-            self.lab.net.wait_for(settled, max(seconds, SETTLED) + 1, "replies")
-        back = self.back(since)
-        assert back is not None and back <= seconds, f"back after {back} s; paths: {self.client.status()['selections']}"
-        return back
-
-    def back(self, since):
-        """Seconds from `since` to the end of the last silence, None while it lasts."""
-        replies = self.replies()
-        if time.time() - replies[-1] > SILENCE:
-            return None
-        ends = [second - since for first, second in zip(replies, replies[1:]) if second - first > SILENCE]
-        return max([0.0, *ends])
-
-    def completes(self):
-        """The download's end, and everything that must be as before."""
-        code = self.download.wait(60)
-        assert code == 0, f"curl {code}: {self.lab.net.log('curl')}"
-        assert filecmp.cmp(self.file, self.lab.net.state / "www" / "big", shallow=False)
-        self.same_session()
-        self.lab.net.end("ping", signal.SIGINT)
-
-    def same_session(self):
-        assert self.client.status()["wireguard"]["handshake"] == self.session
-        assert self.run.log().count(ESTABLISHED) == self.sessions
-        self.same_authorization()
-
-    def messages(self, direction):
-        """What the portal sent or received since the client was connected."""
-        return [entry["msg"] for entry in self.lab.portal.get(f"/transcript?after={self.transcript}")
-                if entry["dir"] == direction]
-
-    def same_authorization(self):
-        assert "authorize_flow" not in [message["event"] for message in self.messages("send")]
-        assert self.lab.portal.get("/state")["gateway"]["public_key"] == self.key()
-
-    def key(self):
-        return self.client.run("wg", "show", self.client.config["interface"], "peers").stdout.strip()
-
-    def roams(self):
-        return self.run.log().count(CHANGED) - self.changes
-
-    def lost(self):
-        """Pings without a reply before the last reply."""
-        replies = re.findall(r"^\[[0-9.]+\] \d+ bytes from .* icmp_seq=(\d+)", self.lab.net.log("ping"), re.M)
-        numbers = set(map(int, replies))
-        return max(numbers) - len(numbers)
-
-
-def told(record_property, what, seconds):
-    record_property(what, round(seconds, 2))
-    print(f"{what}: {seconds:.2f} s")
 
 
 def udp_sockets(network):
@@ -353,7 +229,7 @@ def test_hangup_when_the_port_is_taken(field, roamer, clients, record_property, 
     traffic = traffic.start() if path == "direct" else traffic.ping()
     assert all(address.endswith(f":{PORT}") for address, _ in udp_sockets(field.net))
     for family in "46":
-        field.net.spawn(f"taker{family}", "gw", net.PYTHON, "-c", TAKER, family)
+        traffic_module.take_port(field.net, family)
     field.net.spawn("strace", "gw", "strace", "-qq", "-p", str(roamer.helper_pid()), "-e", "trace=bind",
                     "-e", "inject=bind:delay_enter=300000")
     field.net.wait_for(lambda: "TracerPid:\t0" not in open(f"/proc/{roamer.helper_pid()}/status").read(), 5, "strace")
@@ -400,7 +276,7 @@ def test_idle_clients_work_after_the_move(field, roamer, clients, record_propert
     """One with a direct path over IPv6, one with a relayed path over IPv4."""
     direct = Traffic(field, roamer, clients, "direct", family=6)
     rules(field.net, "inet", "meta nfproto ipv4 meta l4proto udp drop", hook="forward")
-    relayed = Traffic(field, roamer, clients, "gateway-relay")
+    relayed = Traffic(field, roamer, clients, "gateway-relay", host=net.OTHER4)
     direct.transcript = relayed.transcript
     time.sleep(IDLE_AFTER + 2)
     field.net.uplink("gnat2")
@@ -412,4 +288,4 @@ def test_idle_clients_work_after_the_move(field, roamer, clients, record_propert
         told(record_property, what, time.time() - started)
         assert time.time() - started < BACK_WITHIN
         traffic.same_authorization()
-        field.net.end("ping")
+        traffic.end()

@@ -62,6 +62,14 @@ class Tunnel:
         self.peer = None
 
     async def start(self, addresses):
+        await self.make_interface()
+        for address in addresses:
+            _ip("addr", "add", address, "dev", self.interface)
+        _ip("link", "set", self.interface, "mtu", str(MTU), "up")
+        _, self.carrier = await asyncio.get_running_loop().create_datagram_endpoint(
+            Carrier, local_addr=("127.0.0.1", 0))
+
+    async def make_interface(self):
         socket_path = f"/var/run/wireguard/{self.interface}.sock"
         if os.path.exists(socket_path):
             os.unlink(socket_path)
@@ -71,11 +79,6 @@ class Tunnel:
             if os.path.exists(socket_path):
                 break
             await asyncio.sleep(0.02)
-        for address in addresses:
-            _ip("addr", "add", address, "dev", self.interface)
-        _ip("link", "set", self.interface, "mtu", str(MTU), "up")
-        _, self.carrier = await asyncio.get_running_loop().create_datagram_endpoint(
-            Carrier, local_addr=("127.0.0.1", 0))
 
     def configure(self, peer, preshared_key, allowed_ips, keepalive=0):
         """Sets the one peer; the first call starts no handshake by itself unless keepalive is given."""
@@ -88,7 +91,8 @@ class Tunnel:
             config.append(f"PersistentKeepalive = {keepalive}")
         _wg("setconf", self.interface, "/dev/stdin", stdin="\n".join(config) + "\n")
         self.carrier.wireguard = ("127.0.0.1", int(_wg("show", self.interface, "listen-port")))
-        net.enlarge_buffers(self.proc.pid)
+        if self.proc:
+            net.enlarge_buffers(self.proc.pid)
 
     def allow(self, allowed_ips):
         _wg("set", self.interface, "peer", self.peer, "allowed-ips", ",".join(allowed_ips))

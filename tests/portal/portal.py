@@ -257,12 +257,16 @@ class Portal:
     # --- the clients' side: authorization
 
     async def flow(self, request):
-        """{client: {id, public_key, ipv4, ipv6}, resource, expires_in | expires_at} -> both ends' credentials."""
+        """{client: {id, public_key, ipv4, ipv6}, resource, expires_in | expires_at} -> both ends' credentials.
+
+        client_ice and gateway_ice, {username, password} or one of them, take the place of what is derived.
+        """
         body = await request.json()
         gateway, client, resource = self.online(), body["client"], body["resource"]
         pair = (client["id"], client["public_key"], self.gateway_id(), gateway.params["public_key"])
         psk = derive.preshared_key(self.config["client_psk_base"], self.config["gateway_psk_base"], *pair)
-        client_ice, gateway_ice = derive.ice_credentials(*pair)
+        client_ice, gateway_ice = ({**derived, **body.get(side, {})} for side, derived in
+                                   zip(("client_ice", "gateway_ice"), derive.ice_credentials(*pair)))
         expires_at = body.get("expires_at")
         if "expires_at" not in body:
             expires_at = int(time.time() + body.get("expires_in", 3600))
