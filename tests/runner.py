@@ -29,7 +29,6 @@ FUZZ_SECONDS = int(os.environ.get("FZGW_FUZZ_SECONDS", "4"))
 PHASES = ("checks", "unit", "sim", "fuzz", "selinux", "attack", "interop")
 # parts that run only when they are named
 ON_REQUEST = ("guest",)
-INTEROP_CHANGES = ("roam", "nat", "relays", "connections", "bad_networks")
 # ctest labels that are not part of the unit phase
 OTHER_LABELS = {"checks", "attack", "interop", "bench", "guest"}
 BINARIES = ("bin/firezone-gateway", "libexec/firezone-gateway/firezone-gateway-helper",
@@ -167,7 +166,7 @@ class Tests:
         self.single("checks/elf.py", [here / "elf.py", *[BUILD / "release/stage" / name for name in BINARIES]], 120)
         self.tidy()
         self.analyzer()
-        self.pytest("checks", [here], 600)
+        self.pytest("checks", here, 600)
 
     def sources(self, preset):
         """Compile commands of our own files, tests left out; none when the preset is not configured."""
@@ -205,7 +204,7 @@ class Tests:
         for preset in ("release", "asan"):
             self.build(preset)
             self.ctest(preset)
-        self.pytest("portal", [ROOT / "tests/portal"], 300)
+        self.pytest("portal", ROOT / "tests/portal", 300)
 
     def ctest(self, preset):
         status, text = self.runner.run(["ctest", "--test-dir", BUILD / preset, "--show-only=json-v1"], 60,
@@ -275,38 +274,34 @@ class Tests:
         self.single(f"fuzz/{target}", command, FUZZ_SECONDS + 120)
 
     def selinux(self):
-        self.pytest("selinux", [ROOT / "selinux"], 600)
+        self.pytest("selinux", ROOT / "selinux", 600)
 
     def attack(self):
         self.build("release")
-        self.pytest("attack", [ROOT / "tests/attack"], 900)
+        self.pytest("attack", ROOT / "tests/attack", 900)
 
     def interop(self):
         """With the release build, and with the sanitizers' build: then every run of the gateway is searched for leaks.
 
-        All at a time, each run in a network of its own: they mostly wait.
+        Both at a time, each in a network of its own: they mostly wait. What takes long is run once.
         """
         for preset in ("release", "asan"):
             self.build(preset)
-        self.each(self.interop_with, ("changes", "release", "asan"), 3)
+        self.each(self.interop_with, ("release", "asan"))
 
-    def interop_with(self, run):
-        """`changes` are the files in which networks change under way, with the release build."""
-        folder = ROOT / "tests/interop"
-        changes = [folder / f"test_{name}.py" for name in INTEROP_CHANGES]
-        chosen = {"changes": changes, "release": [folder, *(f"--ignore={file}" for file in changes)],
-                  "asan": [folder, "-m", "not long"]}[run]
+    def interop_with(self, preset):
         # Real programs and real seconds on a shared machine: what fails alone gets a second try, and is named.
-        self.pytest(f"interop {run}", chosen, 1000, "asan" if run == "asan" else "release", second_try=3, lab=run)
+        chosen = ["-m", "not long" if preset == "asan" else "long or not changes"]
+        self.pytest(f"interop {preset}", ROOT / "tests/interop", 1000, preset, second_try=3, chosen=chosen)
 
     def guest(self):
         self.build("release")
-        self.pytest("guest", [ROOT / "tests/guest"], 1200, second_try=1)
+        self.pytest("guest", ROOT / "tests/guest", 1200, second_try=1)
 
     # Ways to run
 
-    def each(self, what, items, at_once=CORES):
-        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+    def each(self, what, items):
+        with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
             list(pool.map(what, items))
 
     def single(self, name, command, timeout, cwd=ROOT, skip=None):
@@ -314,18 +309,18 @@ class Tests:
         status, text = self.runner.run(command, timeout, OUT / "log" / (re.sub(r"\W+", "-", name) + ".log"), cwd=cwd)
         self.results.add(name, {0: "passed", skip: "skipped"}.get(status, "failed"), text)
 
-    def pytest(self, name, chosen, timeout, preset="release", second_try=0, lab=None):
+    def pytest(self, name, folder, timeout, preset="release", second_try=0, chosen=()):
         """Up to @second_try failed cases are tried once more; both results are shown, the second one counts."""
         report = OUT / f"{name.replace(' ', '-')}.xml"
         cache = report.with_suffix(".cache")
         shutil.rmtree(cache, ignore_errors=True)
-        status, text, cases = self.pytest_once(timeout, preset, lab, report, ["-o", f"cache_dir={cache}", *chosen])
+        status, text, cases = self.pytest_once(folder, timeout, preset, report, ["-o", f"cache_dir={cache}", *chosen])
         failed = [case for case in cases if case[1] == "failed"]
         if 0 < len(failed) <= second_try:
             for case, _, detail in failed:
                 lines = [line for line in detail.splitlines() if line.strip()]
                 print(f"second try for {name}/{case}: {lines[-1].strip() if lines else 'failed'}", flush=True)
-            again = self.pytest_once(timeout, preset, lab, report.with_suffix(".again.xml"),
+            again = self.pytest_once(folder, timeout, preset, report.with_suffix(".again.xml"),
                                      ["-o", f"cache_dir={cache}", "--last-failed", *chosen])[2]
             second = {case: (case, result, detail) for case, result, detail in again}
             cases = [second.get(case[0], case) for case in cases]
@@ -335,10 +330,10 @@ class Tests:
         if not cases or (status and not any(result == "failed" for _, result, _ in cases)):
             self.results.add(name, "failed", f"pytest ended with {status}\n{text}")
 
-    def pytest_once(self, timeout, preset, lab, report, extra):
+    def pytest_once(self, folder, timeout, preset, report, extra):
         report.unlink(missing_ok=True)
-        command = ["/usr/bin/python3", "-m", "pytest", "-q", f"--junitxml={report}", *extra]
-        env = {"FZGW_PRESET": preset, "FZGW_LAB": lab or preset, "FZGW_BUILD": str(BUILD / preset),
+        command = ["/usr/bin/python3", "-m", "pytest", "-q", f"--junitxml={report}", *extra, folder]
+        env = {"FZGW_PRESET": preset, "FZGW_LAB": preset, "FZGW_BUILD": str(BUILD / preset),
                "FZGW_HELPER": str(BUILD / preset / "privileged/firezone-gateway-helper")}
         status, text = self.runner.run(command, timeout, report.with_suffix(".log"), env)
         return status, text, junit_cases(report)

@@ -53,7 +53,7 @@ def test_a_report_that_cannot_be_read_has_no_cases(tmp_path, body):
 
 def test_a_folder_without_tests_fails(tests, tmp_path):
     (tmp_path / "empty").mkdir()
-    tests.pytest("x", [tmp_path / "empty"], 60)
+    tests.pytest("x", tmp_path / "empty", 60)
     assert tests.results.closing_line() == "0 passed, 1 failed"
 
 
@@ -98,6 +98,6 @@ def test_failure_gets_a_second_try_only_where_allowed(tmp_path, monkeypatch, cap
     monkeypatch.setattr(runner, "OUT", tmp_path)
     tests = runner.Tests()
     tests.runner = Now()
-    tests.pytest("some", [tmp_path], 60, second_try=second_try)
+    tests.pytest("some", tmp_path, 60, second_try=second_try)
     assert tests.results.counts[expected] == 1
     assert ("second try for some/" in capsys.readouterr().out) == (second_try > 0)

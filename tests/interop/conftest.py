@@ -15,11 +15,19 @@ import pytest
 PREFIX = "fz" + os.environ.get("FZGW_LAB", "test")
 USER = PREFIX.replace("fz", "fzgw-")
 SANITIZER = re.compile(r"(Address|Leak|UndefinedBehavior)Sanitizer|runtime error:")
+CHANGES = ("roam", "nat", "relays", "connections", "bad_networks")
 LABS = []
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: many seconds of waiting; not repeated with the sanitizers in ./test")
+    config.addinivalue_line("markers", "changes: of networks that change; in ./test with the sanitizers, or, if long, without")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem.removeprefix("test_") in CHANGES:
+            item.add_marker("changes")
 
 
 @pytest.fixture(scope="session")

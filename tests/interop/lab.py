@@ -1,5 +1,6 @@
 """The network, the portal's control, and clients on request: what ./demo and the tests share."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -91,7 +92,7 @@ class Lab:
     def __init__(self, prefix):
         self.net = net.Net(prefix)
         self.portal = control.Control(self.net.portal_socket)
-        self.count = 0
+        self.client_numbers = itertools.count(1)    # clients may start at the same time
         self.clients = []
 
     def up(self):
@@ -114,13 +115,13 @@ class Lab:
 
     def client(self, paths="any", nomination="regular", family=4, wireguard_go="wireguard-go", roaming=False, tries=None):
         """Starts a client; its first flow connects it."""
-        self.count += 1
-        label = f"client-{self.count}"
+        number = next(self.client_numbers)
+        label = f"client-{number}"
         config = {
-            "name": label, "interface": f"{self.net.prefix[:8]}-c{self.count}", "id": str(uuid.uuid4()),
+            "name": label, "interface": f"{self.net.prefix[:8]}-c{number}", "id": str(uuid.uuid4()),
             "control": str(self.net.state / f"{label}.sock"), "portal": str(self.net.portal_socket),
             "turn": net.TURN, "turn_user": "client", "turn_password": "client-secret",
-            "ipv4": f"100.64.{self.count // 250}.{self.count % 250 + 1}", "ipv6": f"fd00:2021:1111::{self.count:x}",
+            "ipv4": f"100.64.{number // 250}.{number % 250 + 1}", "ipv6": f"fd00:2021:1111::{number:x}",
             "paths": paths, "nomination": nomination, "family": family, "wireguard_go": wireguard_go,
             "roaming": roaming, "tries": tries}
         client = self.start_client(label, config)
