@@ -225,7 +225,13 @@ static void drain_ice(struct conn *c)
 
 void conn_feed(struct conn *c, const struct ice_input *in)
 {
-	ice_handle(c->ice, in, c->g->now_us);
+	conn_feed_all(c, in, 1);
+}
+
+void conn_feed_all(struct conn *c, const struct ice_input *in, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ice_handle(c->ice, &in[i], c->g->now_us);
 	drain_ice(c);
 	c->ice_us = ice_deadline(c->ice);
 	conn_touch(c);

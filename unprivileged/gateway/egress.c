@@ -219,19 +219,18 @@ static bool is_gone(const struct move *m, const struct conn *c, const struct end
  * reflexive one on the same base. */
 static bool withdraw_gone(const struct move *m, struct conn *c)
 {
-	struct candidate known[ICE_MAX_LOCAL];
-	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
-	bool any = false;
+	struct candidate known[ICE_MAX_LOCAL], gone[ICE_MAX_LOCAL];
+	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL), n_gone = 0;
 
 	for (; n > 0; n--) {
 		const struct candidate *k = &known[n - 1];
 
-		if (k->kind == CANDIDATE_RELAY || !is_gone(m, c, &k->base))
-			continue;
-		conn_remove_local(c, k);
-		any = true;
+		if (k->kind != CANDIDATE_RELAY && is_gone(m, c, &k->base))
+			gone[n_gone++] = *k;
 	}
-	return any;
+	if (n_gone > 0)
+		conn_remove_locals(c, gone, n_gone);
+	return n_gone > 0;
 }
 
 static enum ice_fate fate_of(const struct conn *c)

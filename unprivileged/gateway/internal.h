@@ -196,6 +196,8 @@ void conn_touch(struct conn *c);
 void conn_timeout(struct conn *c);
 void conn_settle_all(struct gateway *g);
 void conn_feed(struct conn *c, const struct ice_input *in);
+/* Several at once: nothing is sent before the last one has had its effect. */
+void conn_feed_all(struct conn *c, const struct ice_input *in, size_t n);
 /* Nothing is left to send along; what WireGuard has to say waits. */
 void conn_lose_path(struct conn *c);
 void conn_close_gone(struct gateway *g);
@@ -210,6 +212,8 @@ void conn_add_local(struct conn *c, const struct candidate *candidate);
  * through. */
 void conn_add_relayed(struct conn *c, const struct candidate *candidate);
 void conn_remove_local(struct conn *c, const struct candidate *candidate);
+/* Together: no check leaves from one of them while another is removed. */
+void conn_remove_locals(struct conn *c, const struct candidate *list, size_t n);
 /* Host and server-reflexive candidates of all relays, relayed ones of the connection's own; in
  * order of decreasing priority. */
 void conn_add_known(struct conn *c);

@@ -62,17 +62,26 @@ void conn_add_known(struct conn *c)
 		conn_add_local(c, &sorted[i]);
 }
 
+void conn_remove_locals(struct conn *c, const struct candidate *list, size_t n)
+{
+	struct ice_input in[ICE_MAX_LOCAL];
+	struct candidate known[ICE_MAX_LOCAL];
+	size_t n_known = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
+
+	BUG_ON(n > ICE_MAX_LOCAL);
+	for (size_t i = 0; i < n; i++) {
+		in[i] = (struct ice_input){.kind = ICE_INPUT_LOCAL_REMOVE, .u.candidate = list[i]};
+		for (size_t k = 0; k < n_known; k++)
+			if (known[k].kind == list[i].kind &&
+			    endpoint_eq(&known[k].addr, &list[i].addr))
+				news_add(c, &known[k], true);
+	}
+	conn_feed_all(c, in, n);
+}
+
 void conn_remove_local(struct conn *c, const struct candidate *candidate)
 {
-	struct ice_input in = {.kind = ICE_INPUT_LOCAL_REMOVE, .u.candidate = *candidate};
-	struct candidate known[ICE_MAX_LOCAL];
-	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
-
-	for (size_t i = 0; i < n; i++)
-		if (known[i].kind == candidate->kind &&
-		    endpoint_eq(&known[i].addr, &candidate->addr))
-			news_add(c, &known[i], true);
-	conn_feed(c, &in);
+	conn_remove_locals(c, candidate, 1);
 }
 
 /* The signalled candidate at @addr, or false. */
