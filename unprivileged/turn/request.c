@@ -168,6 +168,10 @@ bool turn_request_due(struct turn *t, uint16_t id, uint64_t now_us)
 	r->tries++;
 	r->stepped = false;
 	r->wants_nonce = false;
+	/* It may have been granted before, and the answer lost: then there is something to delete.
+	 */
+	if (id == TURN_REQUEST_ALLOCATE)
+		t->deletion_tried = false;
 	queue_up(t, id);
 	note_sent(t, id, now_us);
 	heap_set(t->timers, id, add_us(now_us, wait_us(r)));

@@ -144,6 +144,28 @@ static void signed_437_to_allocate_deletes_once_then_waits(void **state)
 	harness_free(h);
 }
 
+static void allocation_whose_answer_was_lost_behind_a_deletion_is_deleted_too(void **state)
+{
+	struct harness *h = allocating();
+
+	(void)state;
+	ANSWER(h, harness_last(h, 0), .code = 437);
+	ANSWER(h, harness_last(h, 0), .lifetime_s = 0);
+	assert_true(is(h, STUN_ALLOCATE));
+	harness_forget(h);
+	harness_run(h, S(1));
+	assert_true(is(h, STUN_ALLOCATE));
+	ANSWER(h, harness_last(h, 0), .code = 437);
+	assert_true(is_deletion(harness_last(h, 0)));
+	ANSWER(h, harness_last(h, 0), .lifetime_s = 0);
+	ANSWER(h, harness_last(h, 0), .code = 437);
+	assert_int_equal(harness_count(h, STUN_REFRESH), 1);
+	harness_run(h, MS(1500));
+	ANSWER(h, harness_last(h, 0), .lifetime_s = 600, .relayed_v4 = "192.0.2.10:50000");
+	assert_int_equal(h->candidate_count, 1);
+	harness_free(h);
+}
+
 static void deletion_refused_leads_to_a_later_allocate(void **state)
 {
 	struct harness *h = allocating();
@@ -563,6 +585,7 @@ int main(void)
 	    cmocka_unit_test(challenge_of_a_foreign_realm_ends_the_request),
 	    cmocka_unit_test(signed_401_to_a_nonce_drops_the_relay),
 	    cmocka_unit_test(signed_437_to_allocate_deletes_once_then_waits),
+	    cmocka_unit_test(allocation_whose_answer_was_lost_behind_a_deletion_is_deleted_too),
 	    cmocka_unit_test(deletion_refused_leads_to_a_later_allocate),
 	    cmocka_unit_test(deletion_of_nothing_leads_to_allocate_at_once),
 	    cmocka_unit_test(signed_437_to_refresh_allocates_anew),
