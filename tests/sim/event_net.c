@@ -3,7 +3,8 @@
 
 enum {
 	CLIENT_REBOUND_S = 3,
-	GATEWAY_REBOUND_S = 14, /* until it checks its paths, and asks its relays */
+	GATEWAY_REBOUND_S = 14,  /* until it checks its paths, and asks its relays */
+	CLIENT_CHECKS_MS = 1500, /* each live pair, that often [spec connections 2.2] */
 };
 
 static bool is_over(const struct act *a)
@@ -11,11 +12,23 @@ static bool is_over(const struct act *a)
 	return a->stage > 0;
 }
 
+/*
+ * Behind a NAT that maps by destination the client has the gateway's address from its checks alone:
+ * it was never signalled, so it is not withdrawn either. What the client has to miss is the answer
+ * to its next check.
+ */
+static uint64_t unseen_us(const struct host *h)
+{
+	bool steady = nat_is_steady(h->nat[0]) && nat_is_steady(h->nat[1]);
+
+	return steady ? 0 : CLIENT_CHECKS_MS * US_PER_MS;
+}
+
 void act_gateway_roams(struct act *a)
 {
 	topology_move(a->w, a->w->gateway.host, a->e.value);
 	gateway_node_network_event(&a->w->gateway);
-	act_disturb(a, a->w->gateway.host, 0);
+	act_disturb(a, a->w->gateway.host, unseen_us(a->w->gateway.host));
 }
 
 void act_gateway_down(struct act *a)

@@ -136,3 +136,8 @@ void nat_rebind(struct nat *n)
 	if (n->next_port < 20000)
 		n->next_port = 20000;
 }
+
+bool nat_is_steady(const struct nat *n)
+{
+	return !n || n->external.family == IP_NONE || n->mapping == NAT_INDEPENDENT;
+}

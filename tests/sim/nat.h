@@ -50,6 +50,9 @@ struct endpoint nat_out(struct nat *n, const struct endpoint *inside, const stru
 bool nat_in(struct nat *n, const struct endpoint *outside, const struct endpoint *src,
 	    uint64_t now_us, struct endpoint *inside);
 
+/* Seen from everywhere with the same address. NULL: there is none. */
+bool nat_is_steady(const struct nat *n);
+
 /* All mappings are lost; new ones have other ports. */
 void nat_rebind(struct nat *n);
 

@@ -33,22 +33,16 @@ static bool has_candidates(const struct world *w, const struct host *h, unsigned
 	return false;
 }
 
-/* Seen from everywhere with the same address. */
-static bool is_steady(const struct nat *n)
-{
-	return !n || n->external.family == IP_NONE || n->mapping == NAT_INDEPENDENT;
-}
-
 /* Two NATs let each other's checks in, once both have sent some. [RFC 4787, RFC 5128] */
 static bool punchable(const struct nat *a, const struct nat *b)
 {
 	if (!a || !b || a == b)
 		return true;
-	if (is_steady(a) && is_steady(b))
+	if (nat_is_steady(a) && nat_is_steady(b))
 		return true;
-	if (is_steady(a))
+	if (nat_is_steady(a))
 		return a->filtering != NAT_ADDRESS_PORT;
-	return is_steady(b) && b->filtering != NAT_ADDRESS_PORT;
+	return nat_is_steady(b) && b->filtering != NAT_ADDRESS_PORT;
 }
 
 static bool direct(const struct world *w, const struct host *c, const struct host *g, unsigned f)
@@ -61,7 +55,7 @@ static bool direct(const struct world *w, const struct host *c, const struct hos
 static bool reaches(const struct world *w, const struct host *h, unsigned relay)
 {
 	for (unsigned f = 0; f < 2; f++)
-		if (usable(w, h, relay, f) && is_steady(h->nat[f]))
+		if (usable(w, h, relay, f) && nat_is_steady(h->nat[f]))
 			return true;
 	return false;
 }
