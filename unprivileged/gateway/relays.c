@@ -423,8 +423,10 @@ static void relay_upsert(struct gateway *g, const struct portal_relay *entry)
 	struct relay *known = relay_by_id(g, &entry->id);
 
 	if (known && turn_same_config(known->turn, &cfg)) {
-		/* It is named for a reason: what it refused before it may grant now. */
-		if (turn_standing(known->turn) == TURN_REFUSED)
+		enum turn_standing standing = turn_standing(known->turn);
+
+		/* It is named for a reason: what it refused, or is about to, it may grant now. */
+		if (standing == TURN_REFUSED || standing == TURN_WORKING)
 			relays_feed(g, known, &(struct turn_input){.kind = TURN_INPUT_REFRESH});
 		return;
 	}

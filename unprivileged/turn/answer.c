@@ -224,6 +224,7 @@ static void allocate_success(struct turn *t, const struct stun_msg *msg, uint64_
 	t->state = TURN_READY;
 	t->tried_other = false;
 	t->deletion_tried = false;
+	t->asked_anew = false;
 	t->refusals = 0;
 	t->allocated_on = t->heard_on;
 	t->refresh_us = add_us(now_us, msg->lifetime_s * US_PER_S / 2);

@@ -121,6 +121,7 @@ struct turn {
 	uint8_t active;      /* family of the address in use, IP_NONE before and after */
 	bool tried_other;    /* the other address has had its chance since the last allocation */
 	bool deletion_tried; /* rule 4 of spec 6.2: one deletion per allocation */
+	bool asked_anew;     /* a refusal of what is under way may be older than the wish */
 	bool barred[2];      /* v4, v6: no way out */
 	bool away;           /* no way out for anything */
 	bool suspect;        /* Bindings of TURN_LADDER_PROBE are in flight to the active address */

@@ -186,6 +186,9 @@ void turn_suspend(struct turn *t, uint16_t error_code, uint64_t now_us)
 	t->state = TURN_SUSPENDED;
 	/* Not all at the same time. */
 	t->retry_us = add_us(now_us, wait_us + rng_below(&t->rng, wait_us / 4));
+	if (t->asked_anew)
+		t->retry_us = now_us;
+	t->asked_anew = false;
 }
 
 /* What was learnt of our address, unless it was learnt at @local. */

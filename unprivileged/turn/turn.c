@@ -69,6 +69,7 @@ void turn_free(struct turn *turn)
  * the relay's end. */
 static void on_refresh(struct turn *t, uint64_t now_us)
 {
+	t->asked_anew = t->state == TURN_ALLOCATING;
 	if (t->state == TURN_SUSPENDED)
 		turn_probe(t, now_us);
 	else

@@ -224,6 +224,25 @@ static void refused_relay_that_the_portal_names_again_is_asked_at_once(void **st
 	relay_world_free(rw);
 }
 
+static void relay_named_while_its_refusal_is_on_the_way_is_asked_at_once(void **state)
+{
+	struct relay_world *rw = relay_world_new(1, 8);
+
+	(void)state;
+	rw->relays[0].refuses = 508;
+	rw->relays[0].rtt_us = MS(50);
+	relay_world_init(rw, 1);
+	relay_world_run(rw, MS(75));
+	assert_int_equal(rw->relays[0].allocates, 0);
+	relay_world_presence(rw, 0, 1);
+	while (rw->relays[0].allocates == 0)
+		relay_world_run(rw, MS(1));
+	rw->relays[0].refuses = 0;
+	relay_world_run(rw, MS(200));
+	assert_int_equal(rw->relays[0].allocates, 2);
+	relay_world_free(rw);
+}
+
 /* Silence on all sides is our own network's: nothing is given up, and nothing has to be said. */
 static void outage_of_our_own_moves_nothing(void **state)
 {
@@ -447,6 +466,7 @@ int main(void)
 	    cmocka_unit_test(rebound_nat_of_ours_is_found_out_with_the_next_binding),
 	    cmocka_unit_test(full_relay_is_left_for_one_that_works),
 	    cmocka_unit_test(refused_relay_that_the_portal_names_again_is_asked_at_once),
+	    cmocka_unit_test(relay_named_while_its_refusal_is_on_the_way_is_asked_at_once),
 	    cmocka_unit_test(outage_of_our_own_moves_nothing),
 	    cmocka_unit_test(last_relay_lost_is_asked_for_until_there_is_one),
 	    cmocka_unit_test(full_outbox_does_not_swallow_the_question_for_relays),

@@ -232,6 +232,27 @@ static void signed_420_drops_the_relay(void **state)
 	harness_free(h);
 }
 
+static void refusal_that_crosses_a_refresh_from_outside_is_asked_about_once_more(void **state)
+{
+	struct harness *h = allocating();
+	size_t before = h->sent_count;
+
+	(void)state;
+	harness_event(h, TURN_INPUT_REFRESH);
+	ANSWER(h, harness_last(h, 0), .code = 486);
+	harness_run(h, MS(1));
+	assert_int_equal(h->sent_count, before + 1);
+	assert_true(is(h, STUN_BINDING));
+	ANSWER(h, harness_last(h, 0), .unsigned_ = true, .no_lifetime = true,
+	       .mapped = "198.51.100.4:52625");
+	assert_true(is(h, STUN_ALLOCATE));
+	before = h->sent_count;
+	ANSWER(h, harness_last(h, 0), .code = 486);
+	harness_run(h, S(14));
+	assert_int_equal(h->sent_count, before);
+	harness_free(h);
+}
+
 static void other_error_to_allocate_suspends_until_a_refresh_from_outside(void **state)
 {
 	static const uint16_t codes[] = {400, 403, 486, 508};
@@ -591,6 +612,7 @@ int main(void)
 	    cmocka_unit_test(signed_437_to_refresh_allocates_anew),
 	    cmocka_unit_test(signed_437_to_channel_bind_allocates_and_binds_the_peer_again),
 	    cmocka_unit_test(signed_420_drops_the_relay),
+	    cmocka_unit_test(refusal_that_crosses_a_refresh_from_outside_is_asked_about_once_more),
 	    cmocka_unit_test(other_error_to_allocate_suspends_until_a_refresh_from_outside),
 	    cmocka_unit_test(suspended_relay_tries_again_by_itself_less_and_less_often),
 	    cmocka_unit_test(other_error_to_channel_bind_forgets_the_number),
