@@ -36,6 +36,11 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* a + b that stops at NEVER_US. */
 static inline uint64_t add_us(uint64_t a, uint64_t b)
 {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bucket.h"
 #include "base/heap.h"
 #include "dns/forwarded.h"
 
@@ -178,13 +179,10 @@ static struct client *client_of(struct forwarder *f, const struct uuid *id, uint
 /* False when the client asks too much or has too much under way. */
 static bool client_pays(struct forwarder *f, struct client *c, unsigned int price, uint64_t now_us)
 {
-	uint64_t paid_us = c->paid_us > now_us ? c->paid_us : now_us;
-
-	if (paid_us - now_us > (FORWARDER_BURST - price) * query_price_us) {
+	if (!bucket_take_some(&c->paid_us, now_us, query_price_us, FORWARDER_BURST, price)) {
 		f->counters.over_rate++;
 		return false;
 	}
-	c->paid_us = paid_us + price * query_price_us;
 	if (c->queries == FORWARDER_CLIENT_QUERIES) {
 		f->counters.over_limit++;
 		return false;

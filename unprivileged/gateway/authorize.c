@@ -13,7 +13,7 @@ static void announce_again(struct conn *c)
 	size_t n;
 
 	conn_wake(c);
-	conn_add_known(c);
+	conn_add_found(c);
 	n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
 	for (size_t i = 0; i < n; i++)
 		news_add(c, &known[i], false);
@@ -120,7 +120,7 @@ static void take(struct gateway *g, const struct portal_flow *flow, struct tunne
 	tunnel_client_set_owner(client, c);
 	outbox_push(g, flow->ref);
 	if (fresh)
-		conn_add_known(c);
+		conn_add_found(c);
 	else
 		announce_again(c);
 	conn_touch(c);

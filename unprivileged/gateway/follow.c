@@ -158,27 +158,20 @@ static bool withdraw_foreign(struct conn *c)
 
 static bool add_missing(struct conn *c)
 {
-	struct candidate known[ICE_MAX_LOCAL], found[TURN_MAX_CANDIDATES];
+	struct candidate known[ICE_MAX_LOCAL], found[CONN_MAX_FOUND];
 	size_t n = ice_local_candidates(c->ice, known, ICE_MAX_LOCAL);
+	size_t n_found = conn_found(c, found);
 	bool any = false;
 
-	for (size_t i = 0; i < MAX_RELAYS; i++) {
-		const struct relay *relay = &c->g->relays[i];
-		size_t n_found = relay->turn ? turn_candidates(relay->turn, found) : 0;
-
-		for (size_t k = 0; k < n_found; k++) {
-			bool relayed = found[k].kind == CANDIDATE_RELAY;
-
-			if ((relayed && relay != c->relay) || is_among(&found[k], known, n) ||
-			    n == ICE_MAX_LOCAL)
-				continue;
-			known[n++] = found[k];
-			any = true;
-			if (relayed)
-				conn_add_relayed(c, &found[k]);
-			else
-				conn_add_local(c, &found[k]);
-		}
+	for (size_t k = 0; k < n_found && n < ICE_MAX_LOCAL; k++) {
+		if (is_among(&found[k], known, n))
+			continue;
+		known[n++] = found[k];
+		any = true;
+		if (found[k].kind == CANDIDATE_RELAY)
+			conn_add_relayed(c, &found[k]);
+		else
+			conn_add_local(c, &found[k]);
 	}
 	return any;
 }

@@ -5,6 +5,7 @@
 #ifndef GATEWAY_INTERNAL_H
 #define GATEWAY_INTERNAL_H
 
+#include "base/bucket.h"
 #include "base/heap.h"
 #include "gateway/gateway.h"
 #include "gateway/held.h"
@@ -147,21 +148,6 @@ struct gateway {
 	uint64_t memo_hits; /* not reported to the factory yet */
 };
 
-/*
- * A token bucket of @burst, one more each @interval_us, kept as the time until which it is used up.
- * False: empty.
- */
-static inline bool bucket_take(uint64_t *paid_us, uint64_t now_us, uint64_t interval_us,
-			       unsigned int burst)
-{
-	uint64_t paid = *paid_us > now_us ? *paid_us : now_us;
-
-	if (paid - now_us > (burst - 1) * interval_us)
-		return false;
-	*paid_us = paid + interval_us;
-	return true;
-}
-
 /* gateway.c: the level of a warning that a message of the portal caused: debug if there were many
  * of late. */
 enum log_level gateway_warn_level(struct gateway *g);
@@ -214,9 +200,13 @@ void conn_add_relayed(struct conn *c, const struct candidate *candidate);
 void conn_remove_local(struct conn *c, const struct candidate *candidate);
 /* Together: no check leaves from one of them while another is removed. */
 void conn_remove_locals(struct conn *c, const struct candidate *list, size_t n);
-/* Host and server-reflexive candidates of all relays, relayed ones of the connection's own; in
- * order of decreasing priority. */
-void conn_add_known(struct conn *c);
+/* What a connection has to offer: host and server-reflexive candidates of all relays, relayed ones
+ * of its own; in order of decreasing priority. Returns the number written. */
+enum {
+	CONN_MAX_FOUND = MAX_RELAYS * TURN_MAX_CANDIDATES
+};
+size_t conn_found(const struct conn *c, struct candidate out[CONN_MAX_FOUND]);
+void conn_add_found(struct conn *c);
 void conn_remote_candidates(struct gateway *g, const struct portal_candidates *msg, bool add);
 /* Of a remote address: as it was signalled, else peer-reflexive. */
 enum candidate_kind conn_remote_kind(const struct conn *c, const struct endpoint *addr);

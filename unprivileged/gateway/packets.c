@@ -305,6 +305,17 @@ static bool seal_room(struct gateway *g, struct conn *c, const struct way_out *w
 	return false;
 }
 
+/* The same with a packet that lies elsewhere. */
+static bool seal_copy(struct gateway *g, struct conn *c, const struct way_out *way,
+		      const uint8_t *packet, size_t len)
+{
+	struct txq_batch *batch;
+	uint8_t *msg;
+
+	memcpy(packet_room(g, way, len, &batch, &msg), packet, len);
+	return seal_room(g, c, way, len, batch, msg);
+}
+
 static bool may_send(struct gateway *g, struct conn *c)
 {
 	if (c->has_path && wg_can_seal(c->wg, g->now_us))
@@ -317,14 +328,9 @@ static void reply_to_client(struct gateway *g, struct conn *c, const uint8_t *pa
 			    uint8_t ecn)
 {
 	struct way_out way;
-	struct txq_batch *batch;
-	uint8_t *msg, *inner;
 
-	if (!may_send(g, c) || !way_out(g, c, ecn, &way))
-		return;
-	inner = packet_room(g, &way, len, &batch, &msg);
-	memcpy(inner, packet, len);
-	seal_room(g, c, &way, len, batch, msg);
+	if (may_send(g, c) && way_out(g, c, ecn, &way))
+		(void)seal_copy(g, c, &way, packet, len);
 }
 
 /* A packet that waited goes out, if some authorization still covers it at this moment. */
@@ -332,9 +338,7 @@ static void release_one(struct gateway *g, struct conn *c, uint8_t *packet, size
 {
 	struct tunnel_client *client;
 	struct way_out way;
-	struct txq_batch *batch;
 	struct ip_view view;
-	uint8_t *msg, *inner;
 	bool found;
 
 	if (ip_parse_packet(&view, packet, len, IP_INNER_MTU) != IP_OK ||
@@ -348,9 +352,7 @@ static void release_one(struct gateway *g, struct conn *c, uint8_t *packet, size
 		tunnel_count_drop(g->tunnel, DROP_NOT_CONNECTED);
 		return;
 	}
-	inner = packet_room(g, &way, len, &batch, &msg);
-	memcpy(inner, packet, len);
-	if (seal_room(g, c, &way, len, batch, msg))
+	if (seal_copy(g, c, &way, packet, len))
 		g->from_tun_packets++;
 }
 

@@ -20,7 +20,7 @@ uint32_t quota_owner(const struct gateway *g, const struct uuid *client)
 
 static uint64_t until_us(const struct quota *q)
 {
-	return q->candidates_us > q->lines_us ? q->candidates_us : q->lines_us;
+	return max_u64(q->candidates_us, q->lines_us);
 }
 
 void quota_begin(struct conn *c)

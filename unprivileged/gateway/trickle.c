@@ -20,7 +20,7 @@ void conn_add_relayed(struct conn *c, const struct candidate *candidate)
 	struct candidate peers[ICE_MAX_REMOTE_SIGNALLED];
 	size_t n = ice_remote_candidates(c->ice, peers, ICE_MAX_REMOTE_SIGNALLED);
 
-	for (size_t i = 0; i < n && candidate->kind == CANDIDATE_RELAY && c->relay; i++)
+	for (size_t i = 0; i < n && c->relay; i++)
 		if (peers[i].kind != CANDIDATE_HOST &&
 		    peers[i].addr.ip.family == candidate->addr.ip.family)
 			relays_bind(c->g, c->relay, &peers[i].addr, c->owner);
@@ -45,10 +45,10 @@ static size_t insert(struct candidate *list, size_t n, const struct candidate *c
 	return n + 1;
 }
 
-void conn_add_known(struct conn *c)
+size_t conn_found(const struct conn *c, struct candidate out[CONN_MAX_FOUND])
 {
-	struct candidate sorted[MAX_RELAYS * TURN_MAX_CANDIDATES], known[TURN_MAX_CANDIDATES];
-	size_t n_sorted = 0;
+	struct candidate known[TURN_MAX_CANDIDATES];
+	size_t n_out = 0;
 
 	for (size_t i = 0; i < MAX_RELAYS; i++) {
 		const struct relay *relay = &c->g->relays[i];
@@ -56,10 +56,18 @@ void conn_add_known(struct conn *c)
 
 		for (size_t k = 0; k < n; k++)
 			if (known[k].kind != CANDIDATE_RELAY || relay == c->relay)
-				n_sorted = insert(sorted, n_sorted, &known[k]);
+				n_out = insert(out, n_out, &known[k]);
 	}
-	for (size_t i = 0; i < n_sorted; i++)
-		conn_add_local(c, &sorted[i]);
+	return n_out;
+}
+
+void conn_add_found(struct conn *c)
+{
+	struct candidate found[CONN_MAX_FOUND];
+	size_t n = conn_found(c, found);
+
+	for (size_t i = 0; i < n; i++)
+		conn_add_local(c, &found[i]);
 }
 
 void conn_remove_locals(struct conn *c, const struct candidate *list, size_t n)

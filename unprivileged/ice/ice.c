@@ -161,7 +161,7 @@ static uint64_t disconnect_end_us(const struct ice *ice)
 {
 	uint64_t end_us = ice->disconnected_us + ICE_DISCONNECT_GRACE_S * US_PER_S;
 
-	return end_us > ice->grace_us ? end_us : ice->grace_us;
+	return max_u64(end_us, ice->grace_us);
 }
 
 /* [spec connections 4.5 and 9.3] */

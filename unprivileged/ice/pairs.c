@@ -189,7 +189,7 @@ bool ice_pair_inbound(struct ice *ice, struct ice_pair *p, const struct stun_txi
 uint64_t ice_pair_end_us(const struct ice *ice, const struct ice_pair *p)
 {
 	uint32_t limit = ice_check_limit(ice);
-	uint64_t seen_us = p->inbound_us > p->created_us ? p->inbound_us : p->created_us;
+	uint64_t seen_us = max_u64(p->inbound_us, p->created_us);
 	uint64_t end_us = NEVER_US;
 
 	if (p->sent - p->answered >= limit)

@@ -1,12 +1,5 @@
 #include "ice/internal.h"
 
-#include <string.h>
-
-static uint64_t later_us(uint64_t a_us, uint64_t b_us)
-{
-	return a_us > b_us ? a_us : b_us;
-}
-
 /*
  * A nominated pair is passed over when enough checks have arrived on another one since the last on
  * it. The third newest check of a pair is older than its newest, so no pair outweighs itself.
@@ -67,7 +60,7 @@ static uint64_t silent_at_us(const struct ice *ice, const struct ice_pair *p)
 
 	if (ice->controlling || p->silent || ice_unanswered(p) < least)
 		return NEVER_US;
-	return later_us(p->run_start_us + for_us, answer_us);
+	return max_u64(p->run_start_us + for_us, answer_us);
 }
 
 /* What a pair once was is no promise that it still works when the peer comes back to it. */
@@ -253,7 +246,7 @@ static void doubt(const struct ice *ice, struct ice_pair *p)
 
 static uint64_t heard_or_asked_us(const struct ice_pair *p)
 {
-	return later_us(p->inbound_us, p->last_sent_us);
+	return max_u64(p->inbound_us, p->last_sent_us);
 }
 
 void ice_doubt_selected(struct ice *ice, const struct ice_pair *wanted, enum ice_sign sign)

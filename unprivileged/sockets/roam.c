@@ -14,11 +14,6 @@ void roam_init(struct roam *r)
 			   .recheck_us = NEVER_US};
 }
 
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 /* What was flushed ahead of its time is owed, but never more than the bucket holds. */
 static void pay(struct roam *r, uint64_t now_us)
 {

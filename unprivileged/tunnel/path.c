@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/bucket.h"
 #include "tunnel/control.h"
 #include "tunnel/icmp.h"
 #include "tunnel/state.h"
@@ -48,15 +49,9 @@ static enum tunnel_verdict drop(struct tunnel *t, enum tunnel_drop why)
 	return TUNNEL_DROP;
 }
 
-/* Token bucket, kept as the time until which the rate is used up. */
 static bool take_icmp_token(struct tunnel_client *c, uint64_t now_us)
 {
-	uint64_t paid = c->icmp_paid_us > now_us ? c->icmp_paid_us : now_us;
-
-	if (paid - now_us > (uint64_t)(TUNNEL_ICMP_BURST - 1) * ICMP_INTERVAL_US)
-		return false;
-	c->icmp_paid_us = paid + ICMP_INTERVAL_US;
-	return true;
+	return bucket_take(&c->icmp_paid_us, now_us, ICMP_INTERVAL_US, TUNNEL_ICMP_BURST);
 }
 
 struct refusal {

@@ -11,6 +11,11 @@ static bool has(const struct endpoint *ep)
 	return ep->ip.family != IP_NONE;
 }
 
+static uint8_t other_family(uint8_t family)
+{
+	return family == IP_V4 ? IP_V6 : IP_V4;
+}
+
 static bool reachable(const struct turn *t, uint8_t family)
 {
 	return has(turn_address(t, family)) && !t->barred[turn_index_of(family)];
@@ -82,7 +87,7 @@ void turn_invalidate(struct turn *t)
 
 void turn_lose_path(struct turn *t, uint64_t now_us)
 {
-	uint8_t other = t->active == IP_V4 ? IP_V6 : IP_V4;
+	uint8_t other = other_family(t->active);
 
 	if (t->tried_other || !reachable(t, other)) {
 		turn_drop(t);
@@ -137,7 +142,7 @@ void turn_suspect(struct turn *t, uint64_t now_us)
 
 void turn_fall_silent(struct turn *t, uint64_t now_us)
 {
-	uint8_t other = t->active == IP_V4 ? IP_V6 : IP_V4;
+	uint8_t other = other_family(t->active);
 
 	t->silent = true;
 	turn_note(t, TURN_NOTE_SILENT, STUN_BINDING, 0);

@@ -176,8 +176,7 @@ static void on_due(struct turn *t, uint16_t id, uint64_t now_us)
 /* When the active address wants a Binding; never while one is in flight. */
 static uint64_t keepalive_us(const struct turn *t)
 {
-	uint64_t proof_us =
-	    t->answered_us > t->last_binding_us ? t->answered_us : t->last_binding_us;
+	uint64_t proof_us = max_u64(t->answered_us, t->last_binding_us);
 
 	if (t->requests[turn_binding_of(t->active)].pending)
 		return NEVER_US;
@@ -466,7 +465,7 @@ bool turn_channel_in(struct turn *turn, uint16_t number, uint64_t now_us, struct
 	if (!ch->received && !turn->requests[id].pending) {
 		uint64_t due_us = add_us(ch->bound_us, TURN_CHANNEL_REFRESH_US);
 
-		heap_set(turn->timers, id, due_us > now_us ? due_us : now_us);
+		heap_set(turn->timers, id, max_u64(due_us, now_us));
 	}
 	ch->received = true;
 	turn->data_us = now_us;

@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "base/bucket.h"
 #include "packet/bytes.h"
 
 #define SOURCE_INTERVAL_US (US_PER_S / WG_SOURCE_PER_S)
@@ -80,17 +81,6 @@ static bool within_second(struct wg_gate *gate, uint64_t now_us)
 	return true;
 }
 
-/* Count one event of a bucket that is whole again at *@full_us; false when it is empty. */
-static bool take(uint64_t *full_us, uint64_t interval_us, uint32_t burst, uint64_t now_us)
-{
-	if (*full_us < now_us)
-		*full_us = now_us;
-	if (*full_us - now_us > (burst - 1) * interval_us)
-		return false;
-	*full_us += interval_us;
-	return true;
-}
-
 /* Count one message of a proven source; true while its budget lasts. */
 static bool within_source(struct wg_gate *gate, const struct ip_addr *ip, uint64_t now_us)
 {
@@ -99,8 +89,8 @@ static bool within_source(struct wg_gate *gate, const struct ip_addr *ip, uint64
 	struct reader r = reader_of(hash, sizeof(hash));
 
 	crypto_shorthash(hash, ip->bytes, len, gate->secret->bucket_key);
-	return take(&gate->full_us[rd_le64(&r) & (WG_SOURCE_BUCKETS - 1)], SOURCE_INTERVAL_US,
-		    WG_SOURCE_BURST, now_us);
+	return bucket_take(&gate->paid_us[rd_le64(&r) & (WG_SOURCE_BUCKETS - 1)], now_us,
+			   SOURCE_INTERVAL_US, WG_SOURCE_BURST);
 }
 
 /* @src's place among the known ones, and what would stand there. */
@@ -137,7 +127,8 @@ static bool may_answer(struct wg_gate *gate, const struct endpoint *src, uint64_
 
 	if (place->tag == tag && second_of(gate, now_us) < place->until_s)
 		return true;
-	return take(&gate->cookies_us, US_PER_S / WG_COOKIES_PER_S, WG_COOKIES_PER_S, now_us);
+	return bucket_take(&gate->cookies_paid_us, now_us, US_PER_S / WG_COOKIES_PER_S,
+			   WG_COOKIES_PER_S);
 }
 
 void wg_cookie_derive(struct wg_crypto *c, const uint8_t secret[WG_COOKIE_SECRET_LEN],

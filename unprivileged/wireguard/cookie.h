@@ -50,9 +50,9 @@ struct wg_gate {
 	uint64_t start_us;
 	uint64_t second_us; /* when the running second began */
 	uint32_t in_second;
-	uint64_t cookies_us; /* when the strangers' answers are all there again */
-	/* By hash of the source (IPv6: its /64): when its budget is whole again. */
-	uint64_t full_us[WG_SOURCE_BUCKETS];
+	uint64_t cookies_paid_us; /* the strangers' answers: bucket_take() */
+	/* Budgets by hash of the source (IPv6: its /64): bucket_take() */
+	uint64_t paid_us[WG_SOURCE_BUCKETS];
 	struct wg_known known[WG_KNOWN_SOURCES];
 };
 
