@@ -26,7 +26,6 @@ enum {
 	PACKETS = 256, /* of one case in one round and direction */
 	BATCH = 32,    /* as the loop receives them */
 	FEW = 16,
-	PER_SECOND = 90,
 	SEED = 7,
 	CASES = 4,
 	WAYS = 2, /* up, down */
@@ -69,7 +68,7 @@ static uint32_t client_of(struct bench *b, unsigned which, size_t i)
 	case 2:
 		return b->order[i % FEW];
 	default:
-		b->next = (b->next + 1) % b->many->cfg.clients;
+		b->next = (b->next + 1) % b->many->clients;
 		return b->order[b->next];
 	}
 }
@@ -204,13 +203,7 @@ static void measure(struct bench *b, size_t payload, size_t rounds)
 
 static struct idle *world_new(uint32_t clients)
 {
-	struct idle_config cfg = {
-	    .clients = clients,
-	    .max_clients = GATEWAY_MAX_CLIENTS,
-	    .per_second = PER_SECOND,
-	    .seed = SEED,
-	};
-	struct idle *s = idle_new(&cfg);
+	struct idle *s = idle_new(clients, SEED);
 
 	if (s && !idle_connect_all(s))
 		fprintf(stderr, "core_bench: not all of %u clients are connected\n", clients);

@@ -20,18 +20,24 @@ void act_gateway_sleeps(struct act *a)
 	act_disturb(a, a->w->gateway.host, a->e.for_us);
 }
 
+/* The client is off for a while. True: it is back. */
+static bool client_pauses(struct act *a, struct client_node *c)
+{
+	if (a->stage == 0 && c->off)
+		return false;
+	c->off = a->stage == 0;
+	act_disturb(a, c->host, 0);
+	if (c->off)
+		act_again(a, a->e.for_us);
+	return !c->off;
+}
+
 /* Odd values: it sees that time has passed, and begins anew. */
 void act_client_sleeps(struct act *a)
 {
 	struct client_node *c = act_client(a);
 
-	if (a->stage == 0 && c->off)
-		return;
-	c->off = a->stage == 0;
-	act_disturb(a, c->host, 0);
-	if (a->stage == 0)
-		act_again(a, a->e.for_us);
-	else if (a->e.value % 2)
+	if (client_pauses(a, c) && a->e.value % 2)
 		client_node_reset(c);
 }
 
@@ -55,13 +61,7 @@ void act_client_leaves(struct act *a)
 {
 	struct client_node *c = act_client(a);
 
-	if (a->stage == 0 && c->off)
-		return;
-	c->off = a->stage == 0;
-	act_disturb(a, c->host, 0);
-	if (a->stage == 0)
-		act_again(a, a->e.for_us);
-	else
+	if (client_pauses(a, c))
 		client_node_reset(c);
 }
 

@@ -10,6 +10,7 @@
 #include "wireguard/wg.h"
 
 enum {
+	PER_SECOND = WG_HANDSHAKES_PER_S - 10, /* that begin to connect: without cookies */
 	GATEWAY_PORT = 52625,
 	COALESCE = 256,
 	SPARE_SLOTS = 64,
@@ -456,9 +457,9 @@ static void step(struct idle *s)
 	} else if (s->clock_at_us <= now_us) {
 		tick(s);
 	} else if (s->connect_at_us <= now_us) {
-		s->connect_at_us += US_PER_S / s->cfg.per_second;
+		s->connect_at_us += US_PER_S / PER_SECOND;
 		ask(s, s->asked++);
-		if (s->asked == s->cfg.clients)
+		if (s->asked == s->clients)
 			s->connect_at_us = NEVER_US;
 	} else {
 		sim_run_one(&s->sim);
@@ -485,20 +486,20 @@ void idle_run(struct idle *s, uint64_t us)
 
 bool idle_connect_all(struct idle *s)
 {
-	uint64_t patience_s = s->cfg.clients / s->cfg.per_second + PATIENCE_S;
+	uint64_t patience_s = s->clients / PER_SECOND + PATIENCE_S;
 	struct crowd_counters counters = {.echoes = 0};
 
 	s->connect_at_us = s->sim.now_us;
-	for (uint64_t i = 0; i < patience_s && counters.echoes < s->cfg.clients; i++) {
+	for (uint64_t i = 0; i < patience_s && counters.echoes < s->clients; i++) {
 		idle_run(s, US_PER_S);
 		crowd_counters(s->crowd, &counters);
 	}
-	return counters.echoes == s->cfg.clients;
+	return counters.echoes == s->clients;
 }
 
 size_t idle_secrets(const struct idle *s)
 {
-	return (size_t)s->cfg.max_clients * GATEWAY_SECRETS_PER_CLIENT + SPARE_SLOTS -
+	return (size_t)GATEWAY_MAX_CLIENTS * GATEWAY_SECRETS_PER_CLIENT + SPARE_SLOTS -
 	       secret_slots_free(s->arena);
 }
 
@@ -507,13 +508,13 @@ size_t idle_secrets(const struct idle *s)
 static bool core_new(struct idle *s)
 {
 	struct gateway_config cfg = {
-	    .max_clients = s->cfg.max_clients,
+	    .max_clients = GATEWAY_MAX_CLIENTS,
 	    .unix_us = start_unix_us + s->sim.now_us,
-	    .rng = rng_from_seed(&s->gateway_seed, s->cfg.seed),
+	    .rng = rng_from_seed(&s->gateway_seed, s->seed),
 	};
 
-	s->arena =
-	    secret_arena_new((size_t)s->cfg.max_clients * GATEWAY_SECRETS_PER_CLIENT + SPARE_SLOTS);
+	s->arena = secret_arena_new((size_t)GATEWAY_MAX_CLIENTS * GATEWAY_SECRETS_PER_CLIENT +
+				    SPARE_SLOTS);
 	s->txq = txq_new(send_out, s);
 	s->tun = coalescer_new(COALESCE, true, true);
 	if (!s->arena || !s->txq || !s->tun)
@@ -535,15 +536,15 @@ static void network_new(struct idle *s)
 	s->relay_host->address[0] = parse("192.0.2.10");
 	s->gateway_host->receive = from_relay;
 	s->gateway_host->ctx = s;
-	relay_node_init(&s->relay, &s->net, s->relay_host, s->cfg.seed);
+	relay_node_init(&s->relay, &s->net, s->relay_host, s->seed);
 	s->relay.id = (struct uuid){{0xbb}};
 }
 
-struct idle *idle_new(const struct idle_config *cfg)
+struct idle *idle_new(uint32_t clients, uint64_t seed)
 {
 	struct idle *s = calloc(1, sizeof(*s));
 	struct crowd_config crowd = {
-	    .clients = cfg->clients,
+	    .clients = clients,
 	    .unix_us = start_unix_us,
 	    .send = crowd_sends,
 	    .announce = crowd_announces,
@@ -552,10 +553,11 @@ struct idle *idle_new(const struct idle_config *cfg)
 
 	if (!s)
 		return NULL;
-	s->cfg = *cfg;
-	sim_init(&s->sim, cfg->seed, false);
+	s->clients = clients;
+	s->seed = seed;
+	sim_init(&s->sim, seed, false);
 	network_new(s);
-	crowd.rng = rng_from_seed(&s->crowd_seed, cfg->seed + 1);
+	crowd.rng = rng_from_seed(&s->crowd_seed, seed + 1);
 	s->crowd = crowd_new(&crowd, s->sim.now_us);
 	s->clock_at_us = s->sim.now_us;
 	s->connect_at_us = NEVER_US;

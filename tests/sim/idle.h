@@ -15,12 +15,6 @@
 #include "relay_node.h"
 #include "tests/bench/crowd.h"
 
-struct idle_config {
-	uint32_t clients, max_clients; /* those there are, those there is room for */
-	uint32_t per_second;           /* how many begin to connect in each */
-	uint64_t seed;
-};
-
 enum idle_cause {
 	IDLE_TIMER, /* the core's own deadlines */
 	IDLE_CLOCK,
@@ -43,7 +37,8 @@ struct idle_work {
 };
 
 struct idle {
-	struct idle_config cfg;
+	uint32_t clients;
+	uint64_t seed;
 	struct sim sim;
 	struct net net;
 	struct host *gateway_host, *relay_host;
@@ -64,8 +59,8 @@ struct idle {
 	uint64_t entered_ns, entered_blocks, event_ns, event_blocks;
 };
 
-/* NULL without memory. Nobody is connected yet. */
-struct idle *idle_new(const struct idle_config *cfg);
+/* The core has all the room that there is. NULL without memory. Nobody is connected yet. */
+struct idle *idle_new(uint32_t clients, uint64_t seed);
 void idle_free(struct idle *s);
 
 /* Run for so long, virtually. */

@@ -12,7 +12,6 @@
 
 enum {
 	CLIENTS = 10000,
-	PER_SECOND = 90, /* of the 100 handshakes a second that need no cookie */
 	SEED = 1,
 	FRESH_S = 90,   /* the pairs that never worked are gone */
 	SETTLE_S = 200, /* the first session is over, and there is a second one */
@@ -48,7 +47,7 @@ static struct base base_of(const struct idle *s)
 
 static struct figures per_client(const struct idle *s, const struct base *base)
 {
-	double n = s->cfg.clients;
+	double n = s->clients;
 
 	return (struct figures){
 	    .own = (double)(s->memory.bytes - base->own) / n,
@@ -59,13 +58,7 @@ static struct figures per_client(const struct idle *s, const struct base *base)
 
 static bool measure(uint32_t clients, struct measured *out)
 {
-	struct idle_config cfg = {
-	    .clients = clients,
-	    .max_clients = GATEWAY_MAX_CLIENTS,
-	    .per_second = PER_SECOND,
-	    .seed = SEED,
-	};
-	struct idle *s = idle_new(&cfg);
+	struct idle *s = idle_new(clients, SEED);
 	struct base base;
 	uint64_t calls, crypto_calls;
 

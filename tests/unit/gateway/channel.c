@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "fixture.h"
 #include "turn/channel_data.h"
 #include "turn/turn.h"
 
@@ -107,11 +108,7 @@ static void exchange(struct world *w)
 
 void channel_connect(struct world *w)
 {
-	world_init(w, true);
-	world_relay_answers(w);
-	world_relay_answers(w);
-	world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
-	world_forget(w);
+	fixture_authorize(w);
 	world_client_candidate(
 	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	world_relay_answers(w); /* the channel */

@@ -9,13 +9,11 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "fixture.h"
 #include "turn/channel_data.h"
 #include "turn/turn.h"
 
 #define USER "2145916800:salt"
-
-static const uint8_t client_ip[4] = {100, 64, 0, 10};
-static const uint8_t lab_ip[4] = {10, 20, 0, 5};
 
 static struct endpoint ep(uint8_t host, uint16_t port)
 {
@@ -369,7 +367,7 @@ bool relay_world_packet(struct relay_world *rw)
 	unsigned int before = 0, after = 0;
 	uint8_t packet[WORLD_PING_LEN];
 
-	world_ping(packet, lab_ip, client_ip, 0);
+	world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 	for (size_t i = 0; i < rw->n; i++)
 		before += rw->relays[i].to_client;
 	take_off(rw);
@@ -386,7 +384,7 @@ bool relay_world_reply(struct relay_world *rw)
 	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + WORLD_PING_LEN] = {0};
 	size_t len, before = rw->w->n_packets = 0;
 
-	world_ping(packet, client_ip, lab_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	memcpy(buf + WG_SCRATCH + WG_DATA_HEADER, packet, sizeof(packet));
 	len = wg_seal(rw->w->client_peer, buf + WG_SCRATCH, sizeof(packet), rw->w->now_us);
 	assert_true(len > 0);

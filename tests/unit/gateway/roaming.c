@@ -9,8 +9,7 @@
 
 #include <cmocka.h>
 
-static const uint8_t client_ip[4] = {100, 64, 0, 10};
-static const uint8_t lab_ip[4] = {10, 20, 0, 5};
+#include "fixture.h"
 
 struct endpoint roaming_ep(const char *text)
 {
@@ -18,14 +17,6 @@ struct endpoint roaming_ep(const char *text)
 
 	assert_true(endpoint_parse(&out, text, strlen(text)));
 	return out;
-}
-
-struct gateway_snapshot roaming_snapshot(struct world *w)
-{
-	struct gateway_snapshot snapshot;
-
-	gateway_snapshot(w->g, &snapshot);
-	return snapshot;
 }
 
 /* An event of the kernel's, and half a second later the comparison. */
@@ -101,7 +92,7 @@ bool roaming_answer_leaves(struct world *w)
 {
 	uint8_t packet[WORLD_PING_LEN];
 
-	world_ping(packet, lab_ip, client_ip, 0);
+	world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 	world_from_tun(w, packet, sizeof(packet));
 	return roaming_sent_to(w, &w->client) > 0;
 }
@@ -112,10 +103,10 @@ void roaming_assert_both_ways(struct world *w)
 	size_t len = 0;
 
 	w->n_packets = 0;
-	world_ping(packet, client_ip, lab_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 1);
-	world_ping(packet, lab_ip, client_ip, 0);
+	world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 	world_from_tun(w, packet, sizeof(packet));
 	assert_true(world_client_receives(w, got, &len));
 	for (size_t i = 0; i < w->n_sent; i++)

@@ -8,7 +8,6 @@
 #include "world.h"
 
 struct endpoint roaming_ep(const char *text);
-struct gateway_snapshot roaming_snapshot(struct world *w);
 
 /* The host has another IPv4 address, and the default route another interface. */
 void roaming_move_to(struct world *w, const char *host);

@@ -13,33 +13,18 @@
 #include <sodium.h>
 
 #include "channel.h"
+#include "fixture.h"
 #include "roaming.h"
 #include "world.h"
 
 #define OTHER "41111111-2222-4333-8444-555555555555"
-
-static const uint8_t client_ip[4] = {100, 64, 0, 10};
-static const uint8_t lab_ip[4] = {10, 20, 0, 5};
-static const uint8_t outside_ip[4] = {10, 99, 0, 5};
-
-static int setup(void **state)
-{
-	*state = world_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_free(*state);
-	return 0;
-}
 
 /* A numbered packet from the TUN. */
 static void numbered(struct world *w, const uint8_t from[4], uint8_t number)
 {
 	uint8_t packet[WORLD_PING_LEN];
 
-	world_ping(packet, from, client_ip, 0);
+	world_ping(packet, from, fixture_client_ip, 0);
 	packet[WORLD_PING_LEN - 1] = number;
 	world_from_tun(w, packet, sizeof(packet));
 }
@@ -55,17 +40,6 @@ static bool next_number(struct world *w, uint8_t *number)
 	assert_int_equal(len, WORLD_PING_LEN);
 	*number = got[WORLD_PING_LEN - 1];
 	return true;
-}
-
-static unsigned int messages(const struct world *w, const struct endpoint *to,
-			     enum wg_msg_type type)
-{
-	unsigned int n = 0;
-
-	for (size_t i = 0; i < w->n_sent; i++)
-		n += endpoint_eq(&w->sent[i].key.dst, to) &&
-		     wg_classify(w->sent[i].data, w->sent[i].len) == type;
-	return n;
 }
 
 /* The initiation among what was sent, for later. */
@@ -91,8 +65,8 @@ static void connect_and_forget_sessions(struct world *w)
 {
 	world_connect(w);
 	world_advance(w, 200 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).connected, 1);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 }
 
 static void packets_without_a_session_wait_and_go_out_in_order(void **state)
@@ -102,23 +76,23 @@ static void packets_without_a_session_wait_and_go_out_in_order(void **state)
 	uint8_t number = 0;
 
 	connect_and_forget_sessions(w);
-	numbered(w, lab_ip, 1);
-	assert_int_equal(messages(w, &w->client, WG_INITIATION), 1);
-	assert_int_equal(messages(w, &w->client, WG_DATA), 0);
+	numbered(w, fixture_lab_ip, 1);
+	assert_int_equal(fixture_messages(w, &w->client, WG_INITIATION), 1);
+	assert_int_equal(fixture_messages(w, &w->client, WG_DATA), 0);
 	first = initiation_of(w);
 	for (uint8_t i = 2; i <= 5; i++) {
-		numbered(w, lab_ip, i);
+		numbered(w, fixture_lab_ip, i);
 		assert_int_equal(w->n_sent, 0);
 	}
-	assert_int_equal(roaming_snapshot(w).held, 5);
+	assert_int_equal(fixture_snapshot(w).held, 5);
 	client_answers(w, &first);
 	for (uint8_t i = 1; i <= 5; i++) {
 		assert_true(next_number(w, &number));
 		assert_int_equal(number, i);
 	}
 	assert_false(next_number(w, &number));
-	assert_int_equal(roaming_snapshot(w).held, 0);
-	numbered(w, lab_ip, 6);
+	assert_int_equal(fixture_snapshot(w).held, 0);
+	numbered(w, fixture_lab_ip, 6);
 	assert_true(next_number(w, &number));
 	assert_int_equal(number, 6);
 }
@@ -128,8 +102,8 @@ static void packet_without_a_session_wakes_the_connection_at_once(void **state)
 	struct world *w = *state;
 
 	connect_and_forget_sessions(w);
-	numbered(w, lab_ip, 1);
-	assert_int_equal(roaming_snapshot(w).idle, 0);
+	numbered(w, fixture_lab_ip, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 }
 
 static void newest_packets_are_dropped_when_too_many_wait(void **state)
@@ -140,13 +114,13 @@ static void newest_packets_are_dropped_when_too_many_wait(void **state)
 	uint8_t number = 0;
 
 	connect_and_forget_sessions(w);
-	drops = roaming_snapshot(w).drops;
-	numbered(w, lab_ip, 0);
+	drops = fixture_snapshot(w).drops;
+	numbered(w, fixture_lab_ip, 0);
 	first = initiation_of(w);
 	for (int i = 1; i < GATEWAY_HELD_PACKETS + 9; i++)
-		numbered(w, lab_ip, (uint8_t)i);
-	assert_int_equal(roaming_snapshot(w).held, GATEWAY_HELD_PACKETS);
-	assert_int_equal(roaming_snapshot(w).drops - drops, 9);
+		numbered(w, fixture_lab_ip, (uint8_t)i);
+	assert_int_equal(fixture_snapshot(w).held, GATEWAY_HELD_PACKETS);
+	assert_int_equal(fixture_snapshot(w).drops - drops, 9);
 	client_answers(w, &first);
 	for (int i = 0; i < GATEWAY_HELD_PACKETS; i++) {
 		assert_true(next_number(w, &number));
@@ -164,10 +138,10 @@ static void held_packet_needs_its_authorization_when_it_goes_out(void **state)
 	world_connect(w);
 	world_authorize(w, OTHER, "10.99.0.0/16", WORLD_LATER);
 	world_advance(w, 200 * US_PER_S);
-	numbered(w, lab_ip, 1);
+	numbered(w, fixture_lab_ip, 1);
 	first = initiation_of(w);
-	numbered(w, outside_ip, 2);
-	assert_int_equal(roaming_snapshot(w).held, 2);
+	numbered(w, fixture_outside_ip, 2);
+	assert_int_equal(fixture_snapshot(w).held, 2);
 	world_reject(w, WORLD_LAB);
 	client_answers(w, &first);
 	assert_true(next_number(w, &number));
@@ -184,12 +158,12 @@ static void packets_before_the_nomination_are_dropped(void **state)
 	world_relay_answers(w);
 	world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
 	world_client_candidate(w, "candidate:1 1 udp 2130706431 198.51.100.4 52625 typ host");
-	numbered(w, lab_ip, 1);
-	assert_int_equal(roaming_snapshot(w).held, 0);
-	assert_int_equal(messages(w, &w->client, WG_INITIATION), 0);
+	numbered(w, fixture_lab_ip, 1);
+	assert_int_equal(fixture_snapshot(w).held, 0);
+	assert_int_equal(fixture_messages(w, &w->client, WG_INITIATION), 0);
 	assert_true(world_client_check(w, false));
 	assert_true(world_client_check(w, true));
-	assert_int_equal(messages(w, &w->client, WG_INITIATION), 0);
+	assert_int_equal(fixture_messages(w, &w->client, WG_INITIATION), 0);
 }
 
 static void held_packets_end_with_the_handshake_that_nobody_answers(void **state)
@@ -197,16 +171,16 @@ static void held_packets_end_with_the_handshake_that_nobody_answers(void **state
 	struct world *w = *state;
 
 	connect_and_forget_sessions(w);
-	numbered(w, lab_ip, 1);
+	numbered(w, fixture_lab_ip, 1);
 	world_advance(w, 19 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
 	world_advance(w, 2 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).connections, 0);
-	assert_int_equal(roaming_snapshot(w).held, 0);
+	assert_int_equal(fixture_snapshot(w).connections, 0);
+	assert_int_equal(fixture_snapshot(w).held, 0);
 	/* WireGuard's 20 s cost the connection, not what the client may. */
-	assert_int_equal(roaming_snapshot(w).grants, 1);
-	numbered(w, lab_ip, 2);
-	assert_int_equal(roaming_snapshot(w).held, 0);
+	assert_int_equal(fixture_snapshot(w).grants, 1);
+	numbered(w, fixture_lab_ip, 2);
+	assert_int_equal(fixture_snapshot(w).held, 0);
 }
 
 static void held_packets_go_when_the_path_stays_away(void **state)
@@ -215,14 +189,14 @@ static void held_packets_go_when_the_path_stays_away(void **state)
 
 	connect_and_forget_sessions(w);
 	world_client_candidate(w, "candidate:2 1 udp 2130706431 198.51.100.5 1 typ host");
-	numbered(w, lab_ip, 1);
-	assert_int_equal(roaming_snapshot(w).held, 1);
+	numbered(w, fixture_lab_ip, 1);
+	assert_int_equal(fixture_snapshot(w).held, 1);
 	world_message(w, "invalidate_ice_candidates",
 		      "{\"client_id\":\"11111111-2222-4333-8444-555555555555\",\"candidates\":["
 		      "\"candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 "
 		      "rport 0\"]}");
 	world_advance(w, GATEWAY_IDLE_S * US_PER_S + US_PER_S);
-	assert_int_equal(roaming_snapshot(w).held, 0);
+	assert_int_equal(fixture_snapshot(w).held, 0);
 }
 
 static void connection_without_a_session_for_540_s_ends_and_keeps_its_grants(void **state)
@@ -231,10 +205,10 @@ static void connection_without_a_session_for_540_s_ends_and_keeps_its_grants(voi
 
 	world_connect(w);
 	world_advance(w, 539 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
 	world_advance(w, 2 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).connections, 0);
-	assert_int_equal(roaming_snapshot(w).grants, 1);
+	assert_int_equal(fixture_snapshot(w).connections, 0);
+	assert_int_equal(fixture_snapshot(w).grants, 1);
 }
 
 static void last_candidate_withdrawn_ends_the_connection_after_2_s(void **state)
@@ -246,14 +220,14 @@ static void last_candidate_withdrawn_ends_the_connection_after_2_s(void **state)
 		      "{\"client_id\":\"11111111-2222-4333-8444-555555555555\",\"candidates\":["
 		      "\"candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 "
 		      "rport 0\"]}");
-	assert_int_equal(roaming_snapshot(w).connected, 0);
-	assert_int_equal(roaming_snapshot(w).direct, 0);
+	assert_int_equal(fixture_snapshot(w).connected, 0);
+	assert_int_equal(fixture_snapshot(w).direct, 0);
 	world_advance(w, 1900 * US_PER_MS);
-	assert_int_equal(roaming_snapshot(w).connections, 1);
-	assert_int_equal(roaming_snapshot(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 	world_advance(w, 200 * US_PER_MS);
-	assert_int_equal(roaming_snapshot(w).connections, 0);
-	assert_int_equal(roaming_snapshot(w).grants, 1);
+	assert_int_equal(fixture_snapshot(w).connections, 0);
+	assert_int_equal(fixture_snapshot(w).grants, 1);
 }
 
 static void connection_without_a_path_is_never_idle(void **state)
@@ -267,9 +241,9 @@ static void connection_without_a_path_is_never_idle(void **state)
 		      "\"candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 "
 		      "rport 0\"]}");
 	world_advance(w, 25 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).connections, 1);
-	assert_int_equal(roaming_snapshot(w).connected, 0);
-	assert_int_equal(roaming_snapshot(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 }
 
 /* So that one wake-up serves many. */
@@ -281,7 +255,7 @@ static void checks_of_idle_connections_leave_on_quarter_seconds(void **state)
 	w->now_us += 77 * US_PER_MS;
 	world_connect(w);
 	world_advance(w, 21 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 	for (int i = 0; i < 12; i++) {
 		world_step(w, gateway_deadline(w->g) - w->now_us);
 		for (size_t k = 0; k < w->n_sent; k++) {
@@ -292,7 +266,7 @@ static void checks_of_idle_connections_leave_on_quarter_seconds(void **state)
 		}
 	}
 	assert_true(checks > 0);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 }
 
 static void candidates_and_authorizations_wake_an_idle_connection(void **state)
@@ -302,7 +276,7 @@ static void candidates_and_authorizations_wake_an_idle_connection(void **state)
 	world_connect(w);
 	for (int what = 0; what < 3; what++) {
 		world_advance(w, 21 * US_PER_S);
-		assert_int_equal(roaming_snapshot(w).idle, 1);
+		assert_int_equal(fixture_snapshot(w).idle, 1);
 		if (what == 0)
 			world_client_candidate(
 			    w, "candidate:2 1 udp 2130706431 198.51.100.5 1 typ host");
@@ -313,7 +287,7 @@ static void candidates_and_authorizations_wake_an_idle_connection(void **state)
 				      "198.51.100.5 1 typ host\"]}");
 		else
 			world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
-		assert_int_equal(roaming_snapshot(w).idle, 0);
+		assert_int_equal(fixture_snapshot(w).idle, 0);
 	}
 }
 
@@ -337,8 +311,8 @@ static void any_different_member_replaces_the_connection(void **state)
 
 		flow.expires_at = WORLD_LATER;
 		world_flow(w, &flow);
-		assert_int_equal(roaming_snapshot(w).connections, 1);
-		if (w->authorized != 1 || roaming_snapshot(w).connected != 0)
+		assert_int_equal(fixture_snapshot(w).connections, 1);
+		if (w->authorized != 1 || fixture_snapshot(w).connected != 0)
 			fail_msg("member %zu did not replace the connection", i);
 		for (size_t k = 0; k < w->n_sent; k++)
 			assert_int_equal(wg_classify(w->sent[k].data, w->sent[k].len),
@@ -366,7 +340,7 @@ static void replacement_that_fails_leaves_the_old_connection(void **state)
 		flow.expires_at = WORLD_LATER;
 		world_flow(w, &flow);
 		assert_int_equal(w->authorized, 0);
-		if (roaming_snapshot(w).connected != 1 || roaming_snapshot(w).grants != 1)
+		if (fixture_snapshot(w).connected != 1 || fixture_snapshot(w).grants != 1)
 			fail_msg("flow %zu cost the connection", i);
 	}
 	roaming_assert_both_ways(w);
@@ -381,7 +355,7 @@ static void full_gateway_can_replace_a_connection(void **state)
 	w->who.gateway_pwd = "aaaaaaaaaaaaaaaaaaaaaaaa";
 	world_restart_client(w);
 	world_connect_client(w);
-	assert_int_equal(roaming_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
 	roaming_assert_both_ways(w);
 	world_free(w);
 }
@@ -463,14 +437,14 @@ static void session_changes_under_traffic_without_loss(void **state)
 		if (i % 20 == 0)
 			(void)world_client_check(w, true);
 		w->n_packets = 0;
-		world_ping(packet, client_ip, lab_ip, 8);
+		world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 		world_from_client(w, packet, sizeof(packet));
 		assert_int_equal(w->n_packets, 1);
-		numbered(w, lab_ip, (uint8_t)i);
+		numbered(w, fixture_lab_ip, (uint8_t)i);
 		assert_true(next_number(w, &number));
 		assert_int_equal(number, (uint8_t)i);
 	}
-	assert_true(roaming_snapshot(w).handshakes_ok >= 4);
+	assert_true(fixture_snapshot(w).handshakes_ok >= 4);
 }
 
 /* The host was suspended: its clock goes on, no timer ran meanwhile. */
@@ -483,15 +457,15 @@ static void sessions_age_while_the_host_sleeps(void **state)
 	w->now_us += 200 * US_PER_S;
 	w->wall_us += 200 * US_PER_S;
 	wg_peer_timeout(w->client_peer, w->now_us);
-	numbered(w, lab_ip, 1);
-	assert_int_equal(messages(w, &w->client, WG_DATA), 0);
-	assert_int_equal(messages(w, &w->client, WG_INITIATION), 1);
+	numbered(w, fixture_lab_ip, 1);
+	assert_int_equal(fixture_messages(w, &w->client, WG_DATA), 0);
+	assert_int_equal(fixture_messages(w, &w->client, WG_INITIATION), 1);
 	world_client_turn(w);
 	assert_true(next_number(w, &number));
 	assert_int_equal(number, 1);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {

@@ -14,23 +14,9 @@
 #include <sodium.h>
 
 #include "channel.h"
+#include "fixture.h"
 #include "roaming.h"
 #include "turn/turn.h"
-
-static const uint8_t client_ip[4] = {100, 64, 0, 10};
-static const uint8_t lab_ip[4] = {10, 20, 0, 5};
-
-static int setup(void **state)
-{
-	*state = world_roaming(8);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_free(*state);
-	return 0;
-}
 
 static void same_source_by_another_interface_is_no_roam(void **state)
 {
@@ -87,7 +73,7 @@ static void outage_that_the_host_sees_costs_no_relay_however_long(void **state)
 	w->net.source[0] = (struct ip_addr){.family = IP_NONE};
 	(void)roaming_compare(w);
 	world_advance(w, 60 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	w->net = net;
 	(void)roaming_compare(w);
 	world_step(w, 4 * US_PER_S);
@@ -97,11 +83,11 @@ static void outage_that_the_host_sees_costs_no_relay_however_long(void **state)
 		world_step(w, US_PER_S);
 	}
 	world_relay_answers(w);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	/* From now on silence counts again. */
 	w->mute_relay = true;
 	world_advance(w, 40 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).relays, 0);
+	assert_int_equal(fixture_snapshot(w).relays, 0);
 }
 
 static void memo_asks_the_cache_once_per_generation(void **state)
@@ -116,14 +102,14 @@ static void memo_asks_the_cache_once_per_generation(void **state)
 	world_relay_answers(w); /* the channel is bound at the second try */
 	roaming_local_dead(w, &w->host.ip);
 	(void)channel_check(w, true);
-	assert_int_equal(roaming_snapshot(w).relayed, 1);
+	assert_int_equal(fixture_snapshot(w).relayed, 1);
 	/* Even one that the cache has lost meanwhile is at hand. */
 	factory_invalidate(w->factory, &w->relay.ip, factory_generation(w->factory),
 			   FACTORY_CAUSE_OPERATOR);
 	lookups = w->lookups;
 	factory_counters(w->factory, &before);
 	for (int i = 0; i < 50; i++) {
-		world_ping(packet, lab_ip, client_ip, 0);
+		world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 		world_from_tun(w, packet, sizeof(packet));
 		assert_int_equal(w->n_sent, 1);
 		assert_true(endpoint_eq(&w->sent[0].key.dst, &w->relay));
@@ -135,7 +121,7 @@ static void memo_asks_the_cache_once_per_generation(void **state)
 	assert_int_equal(after.hits - before.hits, 50);
 	factory_flush(w->factory, FACTORY_CAUSE_LINK);
 	for (int i = 0; i < 5; i++) {
-		world_ping(packet, lab_ip, client_ip, 0);
+		world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 		world_from_tun(w, packet, sizeof(packet));
 		assert_int_equal(w->sent[0].key.generation, factory_generation(w->factory));
 	}
@@ -143,7 +129,7 @@ static void memo_asks_the_cache_once_per_generation(void **state)
 	/* Without a way the loop is left to say so. */
 	w->net.source[0] = (struct ip_addr){.family = IP_NONE};
 	factory_flush(w->factory, FACTORY_CAUSE_LINK);
-	world_ping(packet, lab_ip, client_ip, 0);
+	world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 	world_from_tun(w, packet, sizeof(packet));
 	assert_int_equal(w->sent[0].key.src.ip.family, IP_NONE);
 	assert_int_equal(w->sent[0].key.generation, 0);
@@ -193,7 +179,7 @@ static void connection_that_failed_is_not_found_by_its_address(void **state)
 	world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
 	assert_true(gateway_client_at(w->g, &v4, &id));
 	world_advance(w, 11 * US_PER_S); /* no candidate of the client's came */
-	assert_int_equal(roaming_snapshot(w).grants, 1);
+	assert_int_equal(fixture_snapshot(w).grants, 1);
 	assert_false(gateway_client_at(w->g, &v4, &id));
 }
 
@@ -212,7 +198,7 @@ static void refusal_without_an_event_is_found_out_within_a_second(void **state)
 	assert_int_equal(roaming_requests(w, STUN_BINDING, &w->relay), 1);
 	world_relay_answers(w);
 	world_relay_answers(w);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	w->n_sent = 0;
 	world_clock(w);
 	assert_int_equal(w->n_sent, 0);
@@ -235,7 +221,7 @@ static void host_that_was_away_is_back_within_a_second(void **state)
 	world_clock(w);
 	w->mute_relay = true;
 	world_advance(w, 60 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).relays, 0);
+	assert_int_equal(fixture_snapshot(w).relays, 0);
 }
 
 static void relays_are_pinned_as_long_as_any_relay_has_the_address(void **state)
@@ -314,7 +300,7 @@ static void thousand_paths_are_looked_up_once_each(void **state)
 	world_relay_answers(w);
 	for (int i = 0; i < PATHS; i++)
 		nominate(w, i);
-	assert_int_equal(roaming_snapshot(w).direct, PATHS);
+	assert_int_equal(fixture_snapshot(w).direct, PATHS);
 	lookups = w->lookups;
 	egress = roaming_compare(w);
 	assert_int_equal(egress.kept, PATHS + 1);
@@ -327,7 +313,7 @@ static void thousand_paths_are_looked_up_once_each(void **state)
 	world_free(w);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup_roaming, fixture_teardown)
 
 int main(void)
 {

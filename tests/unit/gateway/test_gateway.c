@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "channel.h"
+#include "fixture.h"
 #include "tunnel/tunnel.h"
 #include "turn/turn.h"
 #include "world.h"
@@ -22,22 +23,6 @@ enum {
 	LATER = WORLD_LATER,
 	PING_LEN = WORLD_PING_LEN,
 };
-
-static const uint8_t client_ip[4] = {100, 64, 0, 10};
-static const uint8_t lab_ip[4] = {10, 20, 0, 5};
-static const uint8_t outside_ip[4] = {10, 99, 0, 5};
-
-static int setup(void **state)
-{
-	*state = world_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_free(*state);
-	return 0;
-}
 
 static void flow_without_relay_asks_for_relays_and_grants_nothing(void **state)
 {
@@ -89,11 +74,11 @@ static void packets_flow_both_ways_over_the_direct_path(void **state)
 	size_t len = 0;
 
 	world_connect(w);
-	world_ping(packet, client_ip, lab_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 1);
 	assert_memory_equal(w->packets[0], packet, sizeof(packet));
-	world_ping(packet, lab_ip, client_ip, 0);
+	world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 	world_from_tun(w, packet, sizeof(packet));
 	assert_true(world_client_receives(w, got, &len));
 	assert_int_equal(len, PING_LEN);
@@ -107,13 +92,13 @@ static void packet_outside_of_every_grant_is_prohibited(void **state)
 	size_t len = 0;
 
 	world_connect(w);
-	world_ping(packet, client_ip, outside_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_outside_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 0);
 	assert_true(world_client_receives(w, got, &len));
 	assert_int_equal(got[20], 3);
 	assert_int_equal(got[21], 13);
-	world_ping(packet, outside_ip, client_ip, 0);
+	world_ping(packet, fixture_outside_ip, fixture_client_ip, 0);
 	world_from_tun(w, packet, sizeof(packet));
 	assert_false(world_client_receives(w, got, &len));
 }
@@ -133,7 +118,7 @@ static void second_flow_reuses_the_connection_and_announces_again(void **state)
 	assert_int_equal(after.connections, 1);
 	assert_int_equal(after.grants, 2);
 	assert_int_equal(after.handshakes_ok, before.handshakes_ok);
-	world_ping(packet, client_ip, outside_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_outside_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 1);
 }
@@ -251,43 +236,25 @@ static void noise_from_anywhere_is_answered_by_nothing(void **state)
 	}
 }
 
-static struct gateway_snapshot snapshot_of(struct world *w)
-{
-	struct gateway_snapshot snapshot;
-
-	gateway_snapshot(w->g, &snapshot);
-	return snapshot;
-}
-
-/* Relay, init and grant, but nothing of the client yet. */
-static void authorize_client(struct world *w)
-{
-	world_init(w, true);
-	world_relay_answers(w);
-	world_relay_answers(w);
-	world_authorize(w, LAB, "10.20.0.0/16", LATER);
-	world_forget(w);
-}
-
 static void idle_connection_wakes_with_a_packet_and_stays_awake(void **state)
 {
 	struct world *w = *state;
 	uint8_t packet[PING_LEN];
 
 	world_connect(w);
-	assert_int_equal(snapshot_of(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 	world_advance(w, 21 * US_PER_S);
-	assert_int_equal(snapshot_of(w).idle, 1);
-	world_ping(packet, client_ip, lab_ip, 8);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
-	assert_int_equal(snapshot_of(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 	world_advance(w, 19 * US_PER_S);
-	assert_int_equal(snapshot_of(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 	world_advance(w, 2 * US_PER_S);
-	assert_int_equal(snapshot_of(w).idle, 1);
-	world_ping(packet, lab_ip, client_ip, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
+	world_ping(packet, fixture_lab_ip, fixture_client_ip, 0);
 	world_from_tun(w, packet, sizeof(packet));
-	assert_int_equal(snapshot_of(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 }
 
 static void idle_connection_wakes_with_a_new_candidate_of_ours(void **state)
@@ -296,7 +263,7 @@ static void idle_connection_wakes_with_a_new_candidate_of_ours(void **state)
 
 	world_connect(w);
 	world_advance(w, 21 * US_PER_S);
-	assert_int_equal(snapshot_of(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 	/* The relay has a new secret: a new allocation, and with it a new candidate. */
 	world_message(w, "relays_presence",
 		      "{\"disconnected_ids\":[\"5b0c6f0e-5f8a-4a39-9a0e-0d8f0f9a0001\"],"
@@ -309,9 +276,9 @@ static void idle_connection_wakes_with_a_new_candidate_of_ours(void **state)
 	world_relay_answers(w);
 	world_relay_answers(w);
 	assert_true(w->announced > 0);
-	assert_int_equal(snapshot_of(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 	world_advance(w, 10 * US_PER_S);
-	assert_int_equal(snapshot_of(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 }
 
 static void past_expiry_grants_nothing_and_is_answered(void **state)
@@ -326,12 +293,12 @@ static void past_expiry_grants_nothing_and_is_answered(void **state)
 	world_forget(w);
 	world_authorize(w, LAB, "10.20.0.0/16", 1700000000);
 	assert_int_equal(w->authorized, 1);
-	assert_int_equal(snapshot_of(w).grants, 0);
-	assert_int_equal(snapshot_of(w).connections, 0);
+	assert_int_equal(fixture_snapshot(w).grants, 0);
+	assert_int_equal(fixture_snapshot(w).connections, 0);
 	world_connect(w);
 	world_authorize(w, LAB, "10.20.0.0/16", 1700000000);
 	assert_int_equal(w->authorized, 1);
-	assert_int_equal(snapshot_of(w).connections, 0);
+	assert_int_equal(fixture_snapshot(w).connections, 0);
 	assert_true(world_client_receives(w, got, &len));
 	assert_int_equal(len, TUNNEL_GOODBYE_LEN);
 }
@@ -346,11 +313,11 @@ static void another_key_replaces_the_connection_silently(void **state)
 	w->n_sent = 0;
 	world_flow(w, &(struct world_flow){.key = key, .expires_at = LATER});
 	assert_int_equal(w->authorized, 1);
-	assert_int_equal(snapshot_of(w).connections, 1);
-	assert_int_equal(snapshot_of(w).connected, 0);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 0);
 	for (size_t i = 0; i < w->n_sent; i++)
 		assert_int_equal(wg_classify(w->sent[i].data, w->sent[i].len), WG_NOT_WIREGUARD);
-	world_ping(packet, client_ip, lab_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 0);
 }
@@ -364,9 +331,9 @@ static void other_ice_credentials_replace_the_connection_and_keep_the_grants(voi
 					   .gateway_pwd = "aaaaaaaaaaaaaaaaaaaaaaaa",
 					   .expires_at = LATER});
 	assert_int_equal(w->authorized, 1);
-	assert_int_equal(snapshot_of(w).connections, 1);
-	assert_int_equal(snapshot_of(w).connected, 0);
-	assert_int_equal(snapshot_of(w).grants, 2);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 0);
+	assert_int_equal(fixture_snapshot(w).grants, 2);
 }
 
 /* portal.md 13: keys and addresses that a client may not have. */
@@ -400,11 +367,11 @@ static void impossible_clients_are_refused_without_an_answer(void **state)
 
 		flow.expires_at = LATER;
 		world_flow(w, &flow);
-		if (w->authorized != 0 || snapshot_of(w).grants != 1 ||
-		    snapshot_of(w).connections != 1)
+		if (w->authorized != 0 || fixture_snapshot(w).grants != 1 ||
+		    fixture_snapshot(w).connections != 1)
 			fail_msg("flow %zu was accepted", i);
 	}
-	world_ping(packet, client_ip, lab_ip, 8);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 1);
 }
@@ -430,8 +397,8 @@ static void ninth_client_of_eight_is_refused(void **state)
 			   .client = client, .v4 = v4, .v6 = v6, .key = key, .expires_at = LATER});
 		assert_int_equal(w->authorized, i < 8);
 	}
-	assert_int_equal(snapshot_of(w).connections, 8);
-	assert_int_equal(snapshot_of(w).grants, 8);
+	assert_int_equal(fixture_snapshot(w).connections, 8);
+	assert_int_equal(fixture_snapshot(w).grants, 8);
 }
 
 static void flow_before_any_init_is_dropped(void **state)
@@ -441,7 +408,7 @@ static void flow_before_any_init_is_dropped(void **state)
 	world_joined(w, true);
 	world_authorize(w, LAB, "10.20.0.0/16", LATER);
 	assert_int_equal(w->authorized + w->no_relays, 0);
-	assert_int_equal(snapshot_of(w).grants, 0);
+	assert_int_equal(fixture_snapshot(w).grants, 0);
 }
 
 static void init_addresses(struct world *w, const char *v4, const char *v6)
@@ -471,7 +438,7 @@ static void addresses_outside_of_the_ranges_refuse_the_whole_init(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		init_addresses(w, bad[i][0], bad[i][1]);
 		assert_int_equal(w->tun_set, 0);
-		assert_int_equal(snapshot_of(w).grants, 1);
+		assert_int_equal(fixture_snapshot(w).grants, 1);
 	}
 }
 
@@ -506,11 +473,11 @@ static void relay_that_falls_silent_is_dropped_and_the_direct_path_stays(void **
 	world_connect(w);
 	w->mute_relay = true;
 	world_advance(w, 40 * US_PER_S); /* 25 s to the next Binding, 8 s of tries */
-	assert_int_equal(snapshot_of(w).relays, 0);
+	assert_int_equal(fixture_snapshot(w).relays, 0);
 	assert_int_equal(w->no_relays, 1);
 	assert_int_equal(w->invalidated, 1);
-	assert_int_equal(snapshot_of(w).connections, 1);
-	world_ping(packet, client_ip, lab_ip, 8);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
+	world_ping(packet, fixture_client_ip, fixture_lab_ip, 8);
 	world_from_client(w, packet, sizeof(packet));
 	assert_int_equal(w->n_packets, 1);
 	/* A new flow of the client reuses the connection, without any relay. */
@@ -530,7 +497,7 @@ static void client_cannot_retire_our_candidates(void **state)
 	    "\"candidate:1 1 udp 2130706175 192.0.2.10 52625 typ host\","
 	    "\"candidate:1 1 udp 1 203.0.113.7 50000 typ relay raddr 0.0.0.0 rport 0\"]}");
 	world_advance(w, 5 * US_PER_S);
-	assert_int_equal(snapshot_of(w).connected, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 1);
 	world_forget(w);
 	world_authorize(w, LAB, "10.20.0.0/16", LATER);
 	assert_int_equal(w->announced, 3);
@@ -542,7 +509,7 @@ static void unusable_candidates_are_not_checked(void **state)
 	static const char *const bad[] = {"127.0.0.1 5", "0.0.0.0 5", "224.0.0.1 5",
 					  "198.51.100.4 0", "192.0.2.10 52625"};
 
-	authorize_client(w);
+	fixture_authorize(w);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		char text[128];
 
@@ -564,7 +531,7 @@ static void flood_of_candidates_makes_us_send_to_few_addresses(void **state)
 	struct world *w = *state;
 	size_t sent = 0;
 
-	authorize_client(w);
+	fixture_authorize(w);
 	for (int i = 0; i < 40; i++) {
 		char text[8192];
 		int len = snprintf(
@@ -606,7 +573,7 @@ static void unknown_ids_are_no_ops(void **state)
 	struct gateway_snapshot before, after;
 
 	world_connect(w);
-	before = snapshot_of(w);
+	before = fixture_snapshot(w);
 	for (int i = 0; i < 100; i++) {
 		world_reject(w, OTHER);
 		world_message(
@@ -621,7 +588,7 @@ static void unknown_ids_are_no_ops(void **state)
 			      "{\"client_id\":\"81111111-2222-4333-8444-555555555555\","
 			      "\"candidates\":[\"x\"]}");
 	}
-	after = snapshot_of(w);
+	after = fixture_snapshot(w);
 	assert_int_equal(after.dropped[GATEWAY_DROP_UNKNOWN_CLIENT], 100);
 	after.dropped[GATEWAY_DROP_UNKNOWN_CLIENT] = 0;
 	assert_memory_equal(&before, &after, sizeof(before));
@@ -645,7 +612,7 @@ static void thousands_of_relays_become_eight(void **state)
 					i > 0 ? "," : "", round, i);
 		snprintf(text + len, sizeof(text) - (size_t)len, "]}");
 		world_message(w, "relays_presence", text);
-		assert_int_equal(snapshot_of(w).relays, 8);
+		assert_int_equal(fixture_snapshot(w).relays, 8);
 	}
 }
 
@@ -655,7 +622,7 @@ static void cookie_goes_back_through_the_channel_that_the_handshake_came_by(void
 	uint8_t initiation[256];
 	size_t len, cookies = 0;
 
-	authorize_client(w);
+	fixture_authorize(w);
 	world_client_candidate(
 	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	world_relay_answers(w);
@@ -681,7 +648,7 @@ static void channel_data_keeps_the_channel_refreshed_in_time(void **state)
 	size_t len;
 	unsigned int binds = 0;
 
-	authorize_client(w);
+	fixture_authorize(w);
 	world_client_candidate(
 	    w, "candidate:1 1 udp 1686109951 198.51.100.4 52625 typ srflx raddr 0.0.0.0 rport 0");
 	world_relay_answers(w);
@@ -695,7 +662,7 @@ static void channel_data_keeps_the_channel_refreshed_in_time(void **state)
 	assert_in_range(binds, 1, 2);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {

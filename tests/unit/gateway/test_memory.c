@@ -12,14 +12,12 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "fixture.h"
 #include "ice/ice.h"
 #include "roaming.h"
 #include "tests/sim/memory.h"
 #include "wireguard/session.h"
 #include "world.h"
-
-static const uint8_t client_ip[4] = {100, 64, 0, 10};
-static const uint8_t lab_ip[4] = {10, 20, 0, 5};
 
 /* The hook has no argument for it. */
 static struct memory memory;
@@ -45,12 +43,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	world_free(*state);
-	return 0;
-}
-
 /* Time in which the relay answers. */
 static void pass(struct world *w, unsigned int seconds)
 {
@@ -65,10 +57,11 @@ static void hold_packets(struct world *w)
 	uint8_t packet[1200];
 
 	for (int i = 0; i < GATEWAY_HELD_PACKETS; i++) {
-		world_big_ping(packet, sizeof(packet), lab_ip, client_ip, 0, 0, false);
+		world_big_ping(packet, sizeof(packet), fixture_lab_ip, fixture_client_ip, 0, 0,
+			       false);
 		world_from_tun(w, packet, sizeof(packet));
 	}
-	assert_true(roaming_snapshot(w).held > 0);
+	assert_true(fixture_snapshot(w).held > 0);
 }
 
 static void idle_client_costs_what_is_stated(void **state)
@@ -78,7 +71,7 @@ static void idle_client_costs_what_is_stated(void **state)
 
 	world_connect_client(w);
 	pass(w, 30);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 	idle = memory.bytes - base - (int64_t)sizeof(struct wg_session);
 	assert_in_range(idle, 1, GATEWAY_BYTES_IDLE);
 	pass(w, 200);
@@ -157,13 +150,13 @@ static void client_that_goes_gives_all_of_it_back(void **state)
 		fill(w);
 		hold_packets(w);
 		world_reject(w, WORLD_LAB);
-		assert_int_equal(roaming_snapshot(w).connections, 0);
+		assert_int_equal(fixture_snapshot(w).connections, 0);
 		bytes[life] = memory.bytes;
 	}
 	assert_int_equal(bytes[0], bytes[1]);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
 {

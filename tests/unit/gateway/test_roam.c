@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "fixture.h"
 #include "roaming.h"
 
 #define OLD_HOST  " 192.0.2.10 52625 typ host"
@@ -19,18 +20,6 @@
 #define RELAYED   " 203.0.113.7 50000 typ relay"
 #define NEW_HOST  " 198.18.0.77 52625 typ host"
 #define HOST_V6   " 2001:db8:1::10 52625 typ host"
-
-static int setup(void **state)
-{
-	*state = world_roaming(8);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_free(*state);
-	return 0;
-}
 
 static void moved_source_withdraws_once_and_allocates_anew(void **state)
 {
@@ -40,7 +29,7 @@ static void moved_source_withdraws_once_and_allocates_anew(void **state)
 	uint8_t key[32];
 
 	world_connect(w);
-	before = roaming_snapshot(w);
+	before = fixture_snapshot(w);
 	memcpy(key, gateway_public_key(w->g), sizeof(key));
 	roaming_move_to(w, "198.18.0.77:52625");
 	egress = roaming_compare(w);
@@ -70,7 +59,7 @@ static void moved_source_withdraws_once_and_allocates_anew(void **state)
 	assert_true(world_heard(w, false, OLD_SRFLX) && world_heard(w, false, RELAYED));
 	assert_true(world_client_check(w, true));
 	roaming_assert_both_ways(w);
-	after = roaming_snapshot(w);
+	after = fixture_snapshot(w);
 	assert_int_equal(after.handshakes_ok, before.handshakes_ok);
 	assert_int_equal(after.connections, 1);
 	assert_int_equal(after.grants, before.grants);
@@ -118,7 +107,7 @@ static void path_stops_at_the_old_address_until_the_client_has_moved(void **stat
 	(void)roaming_compare(w);
 	roaming_roam(w);
 	assert_false(roaming_answer_leaves(w));
-	assert_int_equal(roaming_snapshot(w).connected, 0);
+	assert_int_equal(fixture_snapshot(w).connected, 0);
 	assert_true(world_client_check(w, true));
 	assert_true(roaming_answer_leaves(w));
 }
@@ -132,13 +121,13 @@ static void dead_address_withdraws_what_is_based_on_it_only(void **state)
 	world_connect(w);
 	roaming_local_dead(w, &other);
 	assert_int_equal(w->invalidated, 0);
-	assert_int_equal(roaming_snapshot(w).connected, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 1);
 	roaming_local_dead(w, &w->host.ip);
 	assert_int_equal(w->invalidations, 1);
 	assert_int_equal(w->invalidated, 2);
 	assert_true(world_heard(w, true, OLD_HOST) && world_heard(w, true, OLD_SRFLX));
-	assert_int_equal(roaming_snapshot(w).connections, 1);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).connections, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	assert_false(roaming_answer_leaves(w));
 	/* The same address again: a way that was lost, but the allocation is still there. */
 	world_forget(w);
@@ -175,7 +164,7 @@ static void lost_ipv6_moves_the_path_to_a_pair_that_works_and_back(void **state)
 	assert_int_equal(w->invalidations, 1);
 	assert_true(world_heard(w, true, HOST_V6));
 	assert_false(world_heard(w, true, RELAYED));
-	assert_int_equal(roaming_snapshot(w).connected, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 1);
 	w->client = v4;
 	roaming_assert_both_ways(w);
 	assert_int_equal(roaming_requests(w, STUN_BINDING, &w->relay6), 0);
@@ -206,11 +195,7 @@ static void lost_ipv6_takes_a_valid_pair_until_the_client_nominates(void **state
 
 	w->two_families = true;
 	w->net.source[1] = w->host6.ip;
-	world_init(w, true);
-	world_relay_answers(w);
-	world_relay_answers(w);
-	world_authorize(w, WORLD_LAB, "10.20.0.0/16", WORLD_LATER);
-	world_forget(w);
+	fixture_authorize(w);
 	assert_true(world_client_check(w, false));
 	roaming_add_v6_path(w, true);
 	assert_true(world_handshake(w));
@@ -240,7 +225,7 @@ static void family_that_appears_is_used(void **state)
 	roaming_roam(w);
 	assert_int_equal(roaming_requests(w, STUN_BINDING, &w->relay6), 1);
 	assert_int_equal(w->invalidated, 0);
-	assert_int_equal(roaming_snapshot(w).connected, 1);
+	assert_int_equal(fixture_snapshot(w).connected, 1);
 	world_relay_answers(w);
 	assert_true(world_heard(w, false, HOST_V6));
 	roaming_assert_both_ways(w);
@@ -259,7 +244,7 @@ static void new_port_voids_what_is_based_on_the_old_one(void **state)
 	assert_int_equal(roaming_requests(w, STUN_BINDING, &w->relay), 1);
 	world_relay_plays(w);
 	assert_int_equal(roaming_requests(w, STUN_ALLOCATE, &w->relay), 1);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	assert_true(world_client_check(w, true));
 	roaming_assert_both_ways(w);
 }
@@ -348,21 +333,21 @@ static void idle_connection_wakes_for_a_roam_and_sleeps_again(void **state)
 
 	world_connect(w);
 	world_advance(w, 21 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 	(void)roaming_compare(w);
 	roaming_roam(w);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 	roaming_move_to(w, "198.18.0.77:52625");
 	(void)roaming_compare(w);
 	w->n_sent = 0;
 	roaming_roam(w);
-	assert_int_equal(roaming_snapshot(w).idle, 0);
+	assert_int_equal(fixture_snapshot(w).idle, 0);
 	assert_true(roaming_sent_to(w, &w->client) > 0);
 	world_relay_answers(w);
 	world_relay_answers(w);
 	assert_true(world_client_check(w, true));
 	world_advance(w, 21 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).idle, 1);
+	assert_int_equal(fixture_snapshot(w).idle, 1);
 }
 
 static void source_still_used_by_a_relay_stays_a_candidate(void **state)
@@ -420,19 +405,19 @@ static void relay_without_a_way_is_asked_again_when_there_is_one(void **state)
 	world_init(w, true);
 	world_relay_answers(w);
 	world_relay_answers(w);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	/* IPv6 goes, IPv4 comes: the relay moves. */
 	w->net.source[1] = (struct ip_addr){.family = IP_NONE};
 	w->net.source[0] = w->host.ip;
 	assert_int_equal(roaming_compare(w).moved, 1);
 	w->n_sent = 0;
 	roaming_roam(w);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 0);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 0);
 	assert_int_equal(roaming_requests(w, STUN_BINDING, &w->relay), 1);
 	assert_int_equal(roaming_requests(w, STUN_BINDING, &w->relay6), 0);
 	world_relay_answers(w);
 	world_relay_answers(w);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	assert_true(ip_eq(&w->allocated_from.ip, &w->host.ip));
 }
 
@@ -454,14 +439,14 @@ static void connection_leaves_a_relay_that_has_no_way_for_one_that_has(void **st
 	roaming_roam(w);
 	assert_true(world_heard(w, true, RELAYED));
 	assert_true(world_heard(w, false, " 203.0.113.7 50001 typ relay"));
-	assert_int_equal(roaming_snapshot(w).relays, 2);
-	assert_int_equal(roaming_snapshot(w).relays_ready, 1);
+	assert_int_equal(fixture_snapshot(w).relays, 2);
+	assert_int_equal(fixture_snapshot(w).relays_ready, 1);
 	assert_int_equal(w->no_relays, 0);
 	world_advance(w, 20 * US_PER_S);
-	assert_int_equal(roaming_snapshot(w).relays, 2);
+	assert_int_equal(fixture_snapshot(w).relays, 2);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup_roaming, fixture_teardown)
 
 int main(void)
 {

@@ -715,7 +715,7 @@ void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t
 	world_big_ping(out, WORLD_PING_LEN, src, dst, type, 0, false);
 }
 
-void world_from_client(struct world *w, const uint8_t *packet, size_t len)
+size_t world_sealed(struct world *w, const uint8_t *packet, size_t len, uint8_t *out)
 {
 	uint8_t buf[WG_SCRATCH + WG_OVERHEAD + WORLD_BUFFER] = {0};
 	size_t n;
@@ -723,8 +723,17 @@ void world_from_client(struct world *w, const uint8_t *packet, size_t len)
 	memcpy(buf + WG_SCRATCH + WG_DATA_HEADER, packet, len);
 	n = wg_seal(w->client_peer, buf + WG_SCRATCH, len, w->now_us);
 	assert_int_equal(n, len + WG_OVERHEAD);
+	memcpy(out, buf + WG_SCRATCH, n);
+	return n;
+}
+
+void world_from_client(struct world *w, const uint8_t *packet, size_t len)
+{
+	uint8_t msg[WG_OVERHEAD + WORLD_BUFFER];
+	size_t n = world_sealed(w, packet, len, msg);
+
 	w->n_sent = 0;
-	world_datagram(w, &w->client, buf + WG_SCRATCH, n);
+	world_datagram(w, &w->client, msg, n);
 }
 
 void world_from_tun(struct world *w, uint8_t *packet, size_t len)

@@ -153,6 +153,9 @@ void world_ping(uint8_t out[WORLD_PING_LEN], const uint8_t src[4], const uint8_t
 void world_big_ping(uint8_t *out, size_t len, const uint8_t src[4], const uint8_t dst[4],
 		    uint8_t type, uint8_t tos, bool fragment);
 
+/* The data message that the client makes of a packet; its length. */
+size_t world_sealed(struct world *w, const uint8_t *packet, size_t len, uint8_t *out);
+
 /* An inner packet from the client; one towards it from the TUN. */
 void world_from_client(struct world *w, const uint8_t *packet, size_t len);
 void world_from_tun(struct world *w, uint8_t *packet, size_t len);

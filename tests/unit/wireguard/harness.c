@@ -171,6 +171,13 @@ void pair_exchange(struct pair *p)
 	assert_false(moved);
 }
 
+void pair_initiate(struct pair *p, struct datagram *out)
+{
+	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
+	side_expect(p, CLIENT, WG_INITIATION, out);
+	assert_true(side_take(p, GATEWAY, out));
+}
+
 void pair_handshake(struct pair *p, int from)
 {
 	const uint64_t ok = p->side[!from].wg->counters.handshakes_ok;

@@ -74,6 +74,8 @@ bool side_take(struct pair *p, int to, struct datagram *d);
 void pair_run_to(struct pair *p, uint64_t now_us);
 /* Deliver everything that waits, both ways, until there is nothing. */
 void pair_exchange(struct pair *p);
+/* The client has something to send: its initiation, which the gateway takes. */
+void pair_initiate(struct pair *p, struct datagram *out);
 /* A whole handshake begun by a side, confirmed. */
 void pair_handshake(struct pair *p, int from);
 

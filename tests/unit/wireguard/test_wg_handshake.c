@@ -197,9 +197,7 @@ static void wrong_psk_establishes_nothing(void **state)
 	struct datagram d;
 
 	p->side[CLIENT].peer->secret->psk[0] ^= 1;
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	side_expect(p, GATEWAY, WG_RESPONSE, &d);
 	assert_false(side_take(p, CLIENT, &d));
 	side_expect_silence(p, CLIENT);
@@ -215,9 +213,7 @@ static void response_is_held_until_there_is_a_path(void **state)
 	struct datagram d, data;
 
 	wg_peer_set_path(gateway, false, p->now_us);
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	side_expect_silence(p, GATEWAY);
 	wg_peer_set_path(gateway, true, p->now_us);
 	assert_true(wg_peer_pending(gateway));
@@ -261,9 +257,7 @@ static void lose_a_response(struct pair *p, struct datagram *lost)
 {
 	struct datagram d;
 
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	side_expect(p, GATEWAY, WG_RESPONSE, lost);
 	side_expect_silence(p, GATEWAY);
 }
@@ -318,9 +312,7 @@ static void response_that_waited_for_the_path_is_said_once(void **state)
 	struct datagram d;
 
 	wg_peer_set_path(gateway, false, p->now_us);
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	wg_peer_set_path(gateway, true, p->now_us);
 	side_expect(p, GATEWAY, WG_RESPONSE, &d);
 	side_expect_silence(p, GATEWAY);
@@ -512,9 +504,7 @@ static void forged_response_leaves_the_attempt_running(void **state)
 	struct pair *p = *state;
 	struct datagram d, forged;
 
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	side_expect(p, GATEWAY, WG_RESPONSE, &d);
 	forged = d;
 	datagram_bytes(&forged)[50] ^= 1;

@@ -9,9 +9,7 @@ static void responder_sends_only_after_it_received_on_the_session(void **state)
 	struct wg_peer *gateway = p->side[GATEWAY].peer;
 	struct datagram d;
 
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	side_expect(p, GATEWAY, WG_RESPONSE, &d);
 	assert_true(side_take(p, CLIENT, &d));
 	assert_int_equal(side_seal(p, GATEWAY, 1, 10, &d), 0);
@@ -35,9 +33,7 @@ static void initiator_needs_no_keepalive_when_data_goes_first(void **state)
 	struct pair *p = *state;
 	struct datagram d;
 
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	side_expect(p, GATEWAY, WG_RESPONSE, &d);
 	assert_true(side_take(p, CLIENT, &d));
 	pair_data(p, CLIENT);
@@ -90,9 +86,7 @@ static void late_data_on_an_older_session_does_not_switch_back(void **state)
 	struct wg_session *newest;
 
 	/* Two sessions are ready; the newer is confirmed first. */
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &init);
-	assert_true(side_take(p, GATEWAY, &init));
+	pair_initiate(p, &init);
 	side_expect(p, GATEWAY, WG_RESPONSE, &init);
 	assert_true(side_take(p, CLIENT, &init));
 	side_expect(p, CLIENT, WG_DATA, &first);

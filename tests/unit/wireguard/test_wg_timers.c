@@ -55,9 +55,7 @@ static void expired_peer_drops_what_it_held(void **state)
 	struct datagram d;
 
 	wg_peer_set_path(gateway, false, p->now_us);
-	assert_false(wg_can_seal(p->side[CLIENT].peer, p->now_us));
-	side_expect(p, CLIENT, WG_INITIATION, &d);
-	assert_true(side_take(p, GATEWAY, &d));
+	pair_initiate(p, &d);
 	wg_peer_timeout(gateway, p->now_us + 540 * S);
 	wg_peer_set_path(gateway, true, p->now_us);
 	side_expect_silence(p, GATEWAY);
